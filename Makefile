@@ -1,0 +1,38 @@
+# The verbs of this project. What `make help` does not list is not supported.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench
+
+bin := .venv/bin
+shell_scripts = $(shell git ls-files '*.sh' .ci/run)
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing (says what and why first) and make .venv
+	@scripts/setup.sh
+	@echo "Ready. Try: make demo, or $(bin)/goldenpipe serve"
+
+demo: ## make a golden image on this machine, boot a copy of it and look inside (about 6 minutes)
+	@scripts/setup.sh
+	@$(bin)/python demo $(DEMO)
+
+test: ## run all tests, with one real build if QEMU is here (within 10 minutes); TEST="-k word" to choose
+	@scripts/setup.sh test
+	@$(bin)/pytest $(TEST)
+
+lint: ## ruff, mypy, import-linter, shellcheck
+	@scripts/setup.sh test
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+	shellcheck --external-sources $(shell_scripts)
+
+format: ## let ruff format the Python and mend what it can
+	@scripts/setup.sh
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+bench: ## time a build against Packer and virt-customize, where they are installed
+	@scripts/setup.sh
+	@$(bin)/python bench $(BENCH)
