@@ -1,0 +1,1 @@
+"""The words of GoldenPipe as values: requests, builds, steps, outcomes. Pure: no I/O and no clock."""

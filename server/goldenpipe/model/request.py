@@ -1,0 +1,276 @@
+"""The body of `POST /api/v1/images`: parsed and checked whole, so that one answer tells every fault.
+
+Passwords are hashed while the request is parsed; nothing behind this module ever sees one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import asyncssh
+from passlib.hash import sha512_crypt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from goldenpipe.errors import Fault
+from goldenpipe.model.names import check_image_name, label_key_fault, label_value_fault
+from goldenpipe.model.quantities import parse_bytes
+
+BUILD_USER = "goldenpipe"
+"""The user the steps log in as; gone from the sealed image, so nobody may ask for it."""
+_HASH_ROUNDS = 65_536
+"""Cost of a password hash: ten times glibc's default, yet below a second at a login under emulation."""
+_USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:=*~@/-]*")
+_CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestContext:
+    """What a request is checked against beside itself."""
+
+    scripts: Collection[str]
+    """Names of the scripts in the library."""
+    file_urls: bool
+    """Whether `file:` URLs make sense (on the local cluster they do)."""
+
+
+def _fail(message: str) -> None:
+    raise ValueError(message)
+
+
+def _size(text: str) -> str:
+    if parse_bytes(text) < 1024**2:
+        _fail("must be at least 1Mi")
+    return text
+
+
+def _memory(text: str) -> str:
+    if parse_bytes(text) < 128 * 1024**2:
+        _fail("must be at least 128Mi: no guest boots with less")
+    return text
+
+
+def _name_of(what: str) -> AfterValidator:
+    def check(name: str) -> str:
+        if not _USER_NAME.fullmatch(name):
+            _fail(f"a {what} name is at most 32 of a-z, 0-9, '_' and '-', and starts with a-z or '_'")
+        return name
+
+    return AfterValidator(check)
+
+
+def _package(name: str) -> str:
+    if not _PACKAGE.fullmatch(name) or len(name) > 200:
+        _fail("must be one package name (a version may follow as the package manager writes it), without spaces")
+    return name
+
+
+def check_ssh_key(key: str) -> str:
+    """One OpenSSH public key line, parsed down to its numbers, or ValueError with the words to show."""
+    if "PRIVATE KEY" in key:
+        _fail("this is a private key; send the public one (the line in the file that ends in .pub)")
+    if "\n" in key.strip():
+        _fail("must be one line; send each key as an entry of its own")
+    try:
+        asyncssh.import_public_key(key)
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, ValueError) as error:
+        message = f"is not an OpenSSH public key such as 'ssh-ed25519 AAAA… name': {error}"
+        raise ValueError(message) from error
+    return key.strip()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class User(_Strict):
+    """A user to create in the guest."""
+
+    name: Annotated[str, _name_of("user")]
+    password: str | None = None
+    groups: list[Annotated[str, _name_of("group")]] = Field(default_factory=list)
+    sudo: bool = False
+
+    @field_validator("name")
+    @classmethod
+    def _not_the_build_user(cls, name: str) -> str:
+        if name == BUILD_USER:
+            _fail(f"{BUILD_USER!r} is the user that builds the image and is removed at its end; choose another name")
+        return name
+
+    @field_validator("password")
+    @classmethod
+    def _hash(cls, password: str | None) -> str | None:
+        if password is None:
+            return None
+        if not password or re.search(r"[\x00\r\n]", password):
+            _fail("must not be empty and must be a single line")
+        return str(sha512_crypt.using(rounds=_HASH_ROUNDS).hash(password))
+
+
+class Customizations(_Strict):
+    """What to change in the base image."""
+
+    packages: list[Annotated[str, AfterValidator(_package)]] = Field(default_factory=list)
+    scripts: list[str] = Field(default_factory=list)
+    files: dict[str, str] = Field(default_factory=dict)
+    users: list[User] = Field(default_factory=list)
+    ssh_keys: list[Annotated[str, AfterValidator(check_ssh_key)]] = Field(default_factory=list)
+
+
+class ImageRequest(_Strict):
+    """A golden image to build."""
+
+    name: Annotated[str, AfterValidator(check_image_name)]
+    os_type: Literal["linux", "windows"]
+    base_iso_url: str
+    base_checksum: str | None = None
+    storage_size: Annotated[str, AfterValidator(_size)] = "20Gi"
+    cpu: int = Field(default=2, ge=1, le=256)
+    memory: Annotated[str, AfterValidator(_memory)] = "4Gi"
+    customizations: Customizations = Field(default_factory=Customizations)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("base_iso_url")
+    @classmethod
+    def _url(cls, url: str, info: ValidationInfo) -> str:
+        context: RequestContext = info.context
+        schemes = ("http", "https", "file") if context.file_urls else ("http", "https")
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018  (a wrong port is found when it is read)
+        except ValueError as error:
+            message = f"is not a URL: {error}"
+            raise ValueError(message) from error
+        if parts.scheme not in schemes:
+            _fail(f"must be a URL that starts with {' or '.join(f'{s}:' for s in schemes)}")
+        if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or not parts.path.startswith("/")):
+            _fail("a file: URL names an absolute path on this machine, for example file:///srv/debian-12.qcow2")
+        if parts.scheme != "file" and not parts.hostname:
+            _fail("has no host name")
+        if parts.username or parts.password:
+            _fail("must not hold a user name or password: it would be stored and logged")
+        if re.search(r"[\x00-\x20]", url):
+            _fail("must not hold spaces or control characters; write a space as %20")
+        return url
+
+    @field_validator("base_checksum")
+    @classmethod
+    def _checksum(cls, checksum: str | None) -> str | None:
+        if checksum is not None and not _CHECKSUM.fullmatch(checksum.lower()):
+            _fail("must be 'sha256:' and 64 hexadecimal digits, or 'sha512:' and 128")
+        return checksum.lower() if checksum else None
+
+    @property
+    def size_bytes(self) -> int:
+        return parse_bytes(self.storage_size)
+
+
+def parse_request(document: Any, context: RequestContext) -> ImageRequest | list[Fault]:
+    """The request, or all its faults, each with its path."""
+    if not isinstance(document, dict):
+        return [Fault("", "the body must be a JSON object")]
+    faults = _faults_across_fields(document, context)
+    try:
+        request = ImageRequest.model_validate(document, context=context)
+    except ValidationError as error:
+        faults = [_fault(dict(item)) for item in error.errors(include_url=False, include_input=False)] + faults
+        return sorted(faults, key=lambda fault: fault.path)
+    return sorted(faults, key=lambda fault: fault.path) or request
+
+
+def _fault(item: dict[str, Any]) -> Fault:
+    return Fault(_path(item["loc"]), _words(item))
+
+
+def _path(parts: tuple[str | int, ...]) -> str:
+    path = ""
+    for part in parts:
+        if part == "[key]":
+            continue
+        if isinstance(part, int) or not re.fullmatch(r"\w+", part):
+            path += f"[{part}]" if isinstance(part, int) else f'["{part}"]'
+        else:
+            path += f".{part}" if path else part
+    return path
+
+
+def _words(item: dict[str, Any]) -> str:
+    match item["type"]:
+        case "extra_forbidden":
+            return "there is no such field"
+        case "missing":
+            return "is required"
+        case _:
+            message = str(item["msg"]).removeprefix("Value error, ")
+            return message[:1].lower() + message[1:]
+
+
+def _faults_across_fields(document: dict[str, Any], context: RequestContext) -> list[Fault]:
+    """What no single field can see; written for documents that may be wrong in every other way too."""
+    customizations = document.get("customizations")
+    if not isinstance(customizations, dict):
+        customizations = {}
+    return [
+        *_label_faults(document.get("labels")),
+        *_file_faults(customizations.get("files")),
+        *_script_faults(customizations.get("scripts"), context.scripts),
+        *_user_faults(customizations.get("users")),
+    ]
+
+
+def _label_faults(labels: Any) -> list[Fault]:
+    if not isinstance(labels, dict):
+        return []
+    found = []
+    for key, value in labels.items():
+        reason = label_key_fault(key) or (label_value_fault(value) if isinstance(value, str) else None)
+        if reason:
+            found.append(Fault(_path(("labels", key)), reason))
+    return found
+
+
+def _file_faults(files: Any) -> list[Fault]:
+    if not isinstance(files, dict):
+        return []
+    found = []
+    for path in files:
+        plain = path.startswith("/") and posixpath.normpath(path) == path and path != "/"
+        if not plain or re.search(r"[\x00-\x1f]", path) or path.startswith("//"):
+            message = "must be an absolute path of a file, without '.', '..', '//' and control characters"
+            found.append(Fault(f'customizations.files["{path}"]', message))
+        elif any(other.startswith(path + "/") for other in files):
+            message = "is a file here and a folder for another file of this request"
+            found.append(Fault(f'customizations.files["{path}"]', message))
+    return found
+
+
+def _script_faults(scripts: Any, library: Collection[str]) -> list[Fault]:
+    if not isinstance(scripts, list):
+        return []
+    found = []
+    for index, script in enumerate(scripts):
+        if isinstance(script, str) and not script.startswith("#!") and script not in library:
+            known = ", ".join(sorted(library))
+            message = f"there is no script {script[:80]!r} in the library ({known}); inline text starts with #!"
+            found.append(Fault(f"customizations.scripts[{index}]", message))
+    return found
+
+
+def _user_faults(users: Any) -> list[Fault]:
+    if not isinstance(users, list):
+        return []
+    seen: set[str] = set()
+    found = []
+    for index, user in enumerate(users):
+        name = user.get("name") if isinstance(user, dict) else None
+        if isinstance(name, str) and name in seen:
+            found.append(Fault(f"customizations.users[{index}].name", f"user {name!r} is asked for twice"))
+        elif isinstance(name, str):
+            seen.add(name)
+    return found

@@ -1,0 +1,57 @@
+"""Everything that can be set, read once at start and passed down; nothing reads the environment later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """What every manifest may need to know of the cluster; templates see it as `settings`."""
+
+    step_image: str = "goldenpipe-steps:latest"
+    """Container image of the built-in steps; the local node runs the command as a process instead."""
+    step_service_account: str = "goldenpipe-step"
+    """Service account of steps that declare `api: true`."""
+    storage_class: str | None = None
+    """Storage class of image disks; None: CDI's default virtualization class."""
+    access_mode: str | None = None
+    """Access mode of image disks; None: what CDI's storage profile says."""
+    preference: str | None = None
+    """VirtualMachineClusterPreference of build VMs and published images; None: none."""
+    instancetype: str | None = None
+    """VirtualMachineClusterInstancetype published as the image's default; None: none."""
+    ssh_port: int = 22
+    """TCP port of the guest's SSH server, where the VMI does not name one itself."""
+    ssh_timeout_seconds: int = 300
+    """How long a booted guest may take until it answers SSH; emulated guests need about 40 s."""
+    job_ttl_seconds: int = 86_400
+    """How long finished Jobs stay for `kubectl logs`; the service keeps the logs for as long as the image."""
+    node_selector: dict[str, str] = field(default_factory=dict)
+    """Where step pods and build VMs may run."""
+    tolerations: list[dict[str, Any]] = field(default_factory=list)
+    """Taints that step pods and build VMs tolerate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The service's own settings."""
+
+    data_dir: Path
+    """The database, the kept logs and, on one machine, the whole local cluster."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """Where the REST API listens; port 0 takes a free one."""
+    templates: tuple[Path, ...] = ()
+    """Folders laid over the built-in templates, the last one on top."""
+    kubeconfig: Path | None = None
+    """The real cluster to use; None with `local` false: the Pod's own service account."""
+    local: bool = True
+    """Start the local cluster and use it."""
+    namespace: str | None = None
+    """Namespace of all objects; None: the kubeconfig's or the Pod's own."""
+    max_builds: int = 2
+    """Builds that may run at the same time; the others wait as `pending`, oldest first."""
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -1,0 +1,140 @@
+"""Reading YAML with line numbers, and filling Jinja into its leaves.
+
+A leaf that is exactly one `{{ expression }}` becomes the expression's own value (a number, a list, a mapping); any
+other text is rendered as text. `omit` drops the entry it stands in, and so does a mapping's `$if` when it is not true.
+Jinja is sandboxed and an undefined name is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from goldenpipe.templating.bundle import TemplateError
+
+_ONE_EXPRESSION = re.compile(r"\s*\{\{(?P<expression>(?:(?!\}\}|\{\{).)*)\}\}\s*", re.DOTALL)
+
+
+class Leaf(str):
+    """A text of a YAML file that knows its line."""
+
+    __slots__ = ("line",)
+    line: int
+
+
+class _Omit:
+    """The value of `omit`."""
+
+
+OMIT = _Omit()
+
+
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+def _leaf(loader: _Loader, node: yaml.ScalarNode) -> Leaf:
+    leaf = Leaf(loader.construct_scalar(node))
+    leaf.line = node.start_mark.line + 1
+    return leaf
+
+
+def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key, _ in node.value:
+        name = loader.construct_object(key)  # type: ignore[no-untyped-call]
+        if name in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands here twice", key.start_mark)
+        seen.add(name)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", _leaf)
+_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
+
+
+def read_documents(path: str, text: str) -> list[Any]:
+    """All documents of a YAML text; `TemplateError` with the line where it is not YAML."""
+    try:
+        return [document for document in yaml.load_all(text, _Loader) if document is not None]
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise TemplateError(path, line, f"is not valid YAML: {error.problem}") from error
+
+
+def read_document(path: str, text: str) -> Any:
+    """The one document of a YAML text."""
+    documents = read_documents(path, text)
+    if len(documents) != 1:
+        raise TemplateError(path, None, f"holds {len(documents)} YAML documents, one is expected")
+    return documents[0]
+
+
+class Renderer:
+    """Fills leaves from one context."""
+
+    def __init__(self, context: Mapping[str, Any]) -> None:
+        self._context = {**context, "omit": OMIT}
+        self._jinja = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,
+        )
+
+    def fill(self, path: str, data: Any) -> Any:
+        """The data with every leaf rendered; `TemplateError` with the file and line of the first fault."""
+        match data:
+            case {"$if": condition, **rest}:
+                return self.fill(path, rest) if self.test(path, condition) else OMIT
+            case dict():
+                filled = {self.fill(path, key): self.fill(path, value) for key, value in data.items()}
+                return {key: value for key, value in filled.items() if value is not OMIT}
+            case list():
+                return [value for value in (self.fill(path, item) for item in data) if value is not OMIT]
+            case str():
+                return self._leaf(path, data)
+            case _:
+                return data
+
+    def test(self, path: str, expression: str) -> bool:
+        """Whether an expression without braces, as in `when:`, is true."""
+        return bool(self._guarded(path, expression, lambda: self._evaluate(expression)))
+
+    def _leaf(self, path: str, text: str) -> Any:
+        if "{{" not in text and "{%" not in text:
+            return str(text)
+        one = _ONE_EXPRESSION.fullmatch(text)
+        if one and "{%" not in text:
+            return self._guarded(path, text, lambda: self._evaluate(one["expression"]))
+        return self._guarded(path, text, lambda: self._jinja.from_string(text).render(self._context))
+
+    def _evaluate(self, expression: str) -> Any:
+        value = self._jinja.compile_expression(expression, undefined_to_none=False)(**self._context)
+        if isinstance(value, StrictUndefined):
+            value._fail_with_undefined_error()
+        return value
+
+    def _guarded(self, path: str, text: str, render: Any) -> Any:
+        line = getattr(text, "line", None)
+        try:
+            return render()
+        except TemplateSyntaxError as error:
+            raise TemplateError(path, line, f"is not valid Jinja: {error.message}") from error
+        except UndefinedError as error:
+            raise TemplateError(
+                path, line, f"{error.message} (docs/templates.md lists what a template may use)"
+            ) from error
+        except SecurityError as error:
+            raise TemplateError(path, line, f"is not allowed in a template: {error.message}") from error
+        except TemplateError:
+            raise
+        except Exception as error:
+            raise TemplateError(path, line, f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,164 @@
+"""Step and pipeline templates: their heads, checked, and the Job a step runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from goldenpipe.templating.bundle import Bundle, TemplateError
+from goldenpipe.templating.leaves import Renderer, read_document, read_documents
+
+Object = dict[str, Any]
+Model = TypeVar("Model", "StepTemplate", "Pipeline")
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+STEP_NAME = r"^[a-z][a-z0-9_]{0,40}$"
+JOB = "jobs/step.yaml"
+"""The Job that every step extends."""
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, str) and value and (match := _DURATION.fullmatch(value)):
+        hours, minutes, seconds = (int(part or 0) for part in match.groups())
+        return hours * 3600 + minutes * 60 + seconds
+    return value
+
+
+Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
+
+
+class StepTemplate(BaseModel):
+    """A step: one YAML file. `docs/templates.md` explains every field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=STEP_NAME)
+    summary: str = Field(min_length=1)
+    when: str = "true"
+    message: str = ""
+    timeout: Seconds = 1800
+    retries: int = Field(default=2, ge=0, le=10)
+    weight: int = Field(default=1, ge=1, le=1000)
+    needs_vm: bool = False
+    api: bool = False
+    ends_vm: bool = False
+    manifests: list[str] = Field(default_factory=list)
+    input: Object = Field(default_factory=dict)
+    image: str | None = None
+    command: list[str] | None = None
+    env: dict[str, str] = Field(default_factory=dict)
+    job: Object = Field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        return step_path(self.name)
+
+
+class Pipeline(BaseModel):
+    """A pipeline: which requests it is for, and its steps in order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    summary: str
+    when: str
+    order: int = 100
+    steps: list[str] = Field(min_length=1)
+
+    @property
+    def path(self) -> str:
+        return f"pipelines/{self.name}.yaml"
+
+
+def step_path(name: str) -> str:
+    return f"steps/{name}.yaml"
+
+
+def read_step(bundle: Bundle, name: str) -> StepTemplate:
+    """The step's head, checked; the file's name and the step's name must agree."""
+    return _read(StepTemplate, bundle, step_path(name), name)
+
+
+def read_pipelines(bundle: Bundle) -> list[Pipeline]:
+    """All pipelines, those with the smallest `order` first: the first whose `when` is true is taken."""
+    paths = sorted(path for path in bundle.files if re.fullmatch(r"pipelines/[^/]+\.yaml", path))
+    found = [_read(Pipeline, bundle, path, path.split("/")[1].removesuffix(".yaml")) for path in paths]
+    return sorted(found, key=lambda pipeline: pipeline.order)
+
+
+def _read(model: type[Model], bundle: Bundle, path: str, name: str) -> Model:
+    document = read_document(path, bundle.text(path))
+    try:
+        found = model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise TemplateError(path, _line(document, first["loc"]), f"{place}: {first['msg']}") from error
+    if found.name != name:
+        raise TemplateError(path, _line(document, ("name",)), f"is named {found.name!r}; the file says {name!r}")
+    return found
+
+
+def _line(document: Any, loc: tuple[int | str, ...]) -> int | None:
+    """The line of a key (or value) of the document, as far down as it can be followed."""
+    line = None
+    for part in loc:
+        if isinstance(document, dict):
+            line = next((getattr(key, "line", line) for key in document if key == part), line)
+            document = document.get(part)
+        elif isinstance(document, list) and isinstance(part, int) and part < len(document):
+            document = document[part]
+            line = getattr(document, "line", line)
+    return line
+
+
+def render_manifests(bundle: Bundle, step: StepTemplate, renderer: Renderer) -> list[Object]:
+    """The objects that must exist before the step's Job does, in order."""
+    found = []
+    for name in step.manifests:
+        path = f"manifests/{name}"
+        found += [renderer.fill(path, document) for document in read_documents(path, bundle.text(path))]
+    return found
+
+
+def render_input(step: StepTemplate, renderer: Renderer) -> Object:
+    filled: Object = renderer.fill(step.path, step.input)
+    return filled
+
+
+def render_job(bundle: Bundle, step: StepTemplate, renderer: Renderer) -> Object:
+    """The step's Job: the common one, with the step's own entries laid over it."""
+    job = read_document(JOB, bundle.text(JOB))
+    filled: Object = merge(renderer.fill(JOB, job), renderer.fill(step.path, _own(step)))
+    return filled
+
+
+def _own(step: StepTemplate) -> Object:
+    container: Object = {"name": "step"}
+    if step.image:
+        container["image"] = step.image
+    if step.command:
+        container["command"] = step.command
+    if step.env:
+        container["env"] = [{"name": key, "value": value} for key, value in step.env.items()]
+    return merge({"spec": {"template": {"spec": {"containers": [container]}}}}, step.job)
+
+
+def merge(base: Any, over: Any) -> Any:
+    """Mappings are merged, lists of named things by name, everything else is replaced; null removes."""
+    if isinstance(base, Mapping) and isinstance(over, Mapping):
+        merged = {**base, **{key: merge(base.get(key), value) for key, value in over.items()}}
+        return {key: value for key, value in merged.items() if value is not None}
+    if _named(base) and _named(over):
+        by_name = {item["name"]: item for item in base}
+        for item in over:
+            by_name[item["name"]] = merge(by_name.get(item["name"], {}), item)
+        return list(by_name.values())
+    return over
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, Mapping) and "name" in item for item in value)
