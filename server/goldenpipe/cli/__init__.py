@@ -1,0 +1,1 @@
+"""The command line: a client of the REST API, and the place where service and local cluster are put together."""
