@@ -8,6 +8,7 @@ fields newer than itself.
 from goldenpipe_kube.client import Kube
 from goldenpipe_kube.errors import Conflict, Forbidden, Gone, Invalid, KubeError, NotFound, Unreachable
 from goldenpipe_kube.kinds import KINDS, Kind, Object
+from goldenpipe_kube.schema import schema_faults
 from goldenpipe_kube.watching import Event, Listed
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "NotFound",
     "Object",
     "Unreachable",
+    "schema_faults",
 ]

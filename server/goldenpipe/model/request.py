@@ -139,8 +139,8 @@ class ImageRequest(_Strict):
     @field_validator("base_iso_url")
     @classmethod
     def _url(cls, url: str, info: ValidationInfo) -> str:
-        context: RequestContext = info.context
-        schemes = ("http", "https", "file") if context.file_urls else ("http", "https")
+        file_urls = isinstance(info.context, RequestContext) and info.context.file_urls
+        schemes = ("http", "https", "file") if file_urls else ("http", "https")
         try:
             parts = urlsplit(url)
             parts.port  # noqa: B018  (a wrong port is found when it is read)

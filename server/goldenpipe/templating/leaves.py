@@ -48,7 +48,7 @@ def _leaf(loader: _Loader, node: yaml.ScalarNode) -> Leaf:
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key, _ in node.value:
-        name = loader.construct_object(key)  # type: ignore[no-untyped-call]
+        name = loader.construct_object(key)
         if name in seen:
             raise yaml.constructor.ConstructorError(None, None, f"{name!r} stands here twice", key.start_mark)
         seen.add(name)

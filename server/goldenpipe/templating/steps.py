@@ -144,7 +144,8 @@ def _own(step: StepTemplate) -> Object:
         container["command"] = step.command
     if step.env:
         container["env"] = [{"name": key, "value": value} for key, value in step.env.items()]
-    return merge({"spec": {"template": {"spec": {"containers": [container]}}}}, step.job)
+    own: Object = merge({"spec": {"template": {"spec": {"containers": [container]}}}}, step.job)
+    return own
 
 
 def merge(base: Any, over: Any) -> Any:

@@ -1,0 +1,73 @@
+"""Taking away what a build has made. Every method asks for what ought to go and answers what is still there."""
+
+from __future__ import annotations
+
+from goldenpipe.cluster.labels import BUILD, label
+from goldenpipe.cluster.seen import Seen
+from goldenpipe.model.build import Build
+from goldenpipe.model.outcome import outcome_of
+from goldenpipe.model.status import StepStatus
+from goldenpipe_kube import Kube
+
+Wanted = tuple[str, str]
+"""Kind and name."""
+
+
+class Cleanup:
+    """Deletes by name: the service has no right to list Secrets, and needs none."""
+
+    def __init__(self, kube: Kube, seen: Seen) -> None:
+        self._kube, self._seen = kube, seen
+
+    async def after_success(self, build: Build) -> list[str]:
+        """The VM and the secrets go; the disk, the DataSource and the finished Jobs stay."""
+        return await self._delete(build, [*_machine(build), *_secrets(build)])
+
+    async def after_failure(self, build: Build) -> list[str]:
+        """All but the finished Jobs goes; those stay for `kubectl logs` until their TTL or the image's deletion."""
+        running = [("Job", step.job) for step in build.steps if self._runs(step.job)]
+        return await self._delete(build, [*running, *_machine(build), *_secrets(build), *_disk(build)])
+
+    async def everything(self, build: Build) -> list[str]:
+        """Nothing stays."""
+        jobs = [("Job", step.job) for step in build.steps if step.status is not StepStatus.SKIPPED]
+        left = await self._delete(build, [*jobs, *_machine(build), *_secrets(build), *_disk(build)])
+        pods = await self._kube.list("Pod", labels=f"{BUILD}={build.id}")
+        return [*left, *(f"Pod {pod['metadata']['name']}" for pod in pods)]
+
+    def _runs(self, job: str) -> bool:
+        found = self._seen.get("Job", job)
+        return found is not None and outcome_of(found, self._seen.pods_of(job)).status == "running"
+
+    async def _delete(self, build: Build, wanted: list[Wanted]) -> list[str]:
+        """In this order: what uses a thing before the thing. The next is not touched while users of it are left."""
+        left: list[str] = []
+        for kind, name in wanted:
+            if left and kind in ("DataVolume", "PersistentVolumeClaim"):
+                return [*left, f"{kind} {name}"]
+            found = await self._kube.find(kind, name)
+            if found is None or label(found, BUILD) not in (build.id, None):
+                continue
+            if not found["metadata"].get("deletionTimestamp"):
+                grace = 0 if kind in ("VirtualMachine", "VirtualMachineInstance") else None
+                propagation = "Foreground" if kind == "Job" else "Background"  # a Job is gone when its Pods are
+                uid = found["metadata"]["uid"]
+                await self._kube.delete(kind, name, propagation=propagation, grace_seconds=grace, uid=uid)
+                found = await self._kube.find(kind, name)
+            if found is not None:
+                left.append(f"{kind} {name}")
+        return left
+
+
+def _machine(build: Build) -> list[Wanted]:
+    return [("VirtualMachine", build.vm), ("VirtualMachineInstance", build.vm)]
+
+
+def _secrets(build: Build) -> list[Wanted]:
+    names = [f"{build.id}-ssh", f"{build.id}-cloud-init"]
+    names += [step.job for step in build.steps if step.status is not StepStatus.SKIPPED]
+    return [("Secret", name) for name in names]
+
+
+def _disk(build: Build) -> list[Wanted]:
+    return [("DataSource", build.name), ("DataVolume", build.pvc), ("PersistentVolumeClaim", build.pvc)]

@@ -1,0 +1,219 @@
+"""The engine: one `reconcile(build)` reads what is wanted and what is seen, and does the next thing.
+
+It may be called at any moment, any number of times, and after any crash: every decision is stored before it is acted
+on, and every act makes sure rather than does again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from goldenpipe.cluster.seen import Seen
+from goldenpipe.cluster.vms import end_of_vm
+from goldenpipe.engine.cleanup import Cleanup
+from goldenpipe.engine.logs import Logs
+from goldenpipe.engine.objects import NotOurs, Objects
+from goldenpipe.engine.queue import WorkQueue
+from goldenpipe.metrics import Metrics
+from goldenpipe.model.build import Build, BuildError, Step
+from goldenpipe.model.outcome import Outcome, outcome_of
+from goldenpipe.model.status import BuildState, StepStatus, Target
+from goldenpipe.store import Store
+from goldenpipe.templating.bundle import Bundle, TemplateError
+from goldenpipe.templating.steps import StepTemplate
+from goldenpipe_kube import Forbidden, Invalid, Kube
+
+Object = dict[str, Any]
+log = logging.getLogger(__name__)
+
+_SETTLE_SECONDS = 5.0
+"""How long a failed step's log may take to arrive before its VM and Job are cleaned up."""
+_STRAGGLER_SECONDS = 2.0
+"""Cleaning up is driven by events; kinds that are not watched (Secrets) are looked at again after this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the engine works with."""
+
+    store: Store
+    kube: Kube
+    seen: Seen
+    objects: Objects
+    logs: Logs
+    metrics: Metrics
+    max_builds: int
+
+
+class Engine:
+    """Drives every build to its end."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._store, self._kube, self._seen = parts.store, parts.kube, parts.seen
+        self._objects, self._logs, self._metrics = parts.objects, parts.logs, parts.metrics
+        self.max_builds = parts.max_builds
+        self._cleanup = Cleanup(parts.kube, parts.seen)
+        self.queue = WorkQueue(self.reconcile)
+
+    async def start(self) -> None:
+        """Queue every unfinished build, once the cluster has been listed: restart is no special case."""
+        await self._seen.wait_listed()
+        for build in await self._store.unfinished():
+            self.queue.add(build)
+
+    def touch(self, build: str) -> None:
+        """Something of this build has changed."""
+        if self._seen.listed:
+            self.queue.add(build)
+
+    async def reconcile(self, build_id: str) -> None:
+        """Do what there is to do for a build now; return when only an event can change anything."""
+        while (build := await self._store.get(build_id)) is not None and await self._step(build):
+            pass
+
+    async def _step(self, build: Build) -> bool:
+        """One transition; whether to look again at once."""
+        if build.target is Target.ABSENT:
+            return await self._remove(build)
+        match build.state:
+            case BuildState.QUEUED:
+                return await self._store.admit(build.id, limit=self.max_builds)
+            case BuildState.RUNNING:
+                return await self._advance(build)
+            case BuildState.FINISHING:
+                return await self._finish(build)
+            case BuildState.FAILING:
+                return await self._clean_up(build)
+            case BuildState.SUCCEEDED | BuildState.FAILED:
+                return False
+
+    async def _advance(self, build: Build) -> bool:
+        step = build.current_step
+        if step is None:
+            await self._store.enter(build.id, BuildState.FINISHING)
+            return True
+        try:
+            return await self._advance_step(build, step)
+        except TemplateError as error:
+            hint = "correct the template (`goldenpipe lint` finds such faults) and create the image again"
+            await self._fail(build, step, str(error), hint)
+        except (Forbidden, Invalid) as error:
+            hint = "the Kubernetes API refused it; check quota, admission policies and the service's Role"
+            await self._fail(build, step, f"the step could not be started: {error.message}", hint)
+        except NotOurs as error:
+            await self._fail(build, step, str(error), None)
+        return True
+
+    async def _advance_step(self, build: Build, step: Step) -> bool:
+        bundle = await self._store.bundle(build.templates)
+        template = self._objects.template(step, bundle)
+        if reason := await self._vm_trouble(build, template):
+            hint = "create the image again; the step's log and the VM's serial console tell what the guest did last"
+            await self._fail(build, step, reason, hint)
+            return True
+        if step.status is StepStatus.PENDING:
+            await self._store.start_step(build.id, step.position)
+            log.info("build %s: step %s starts", build.id, step.name, extra=_extra("step", build, step))
+        job = self._seen.get("Job", step.job)
+        if step.job_uid is None or job is None:
+            job = await self._ensure_job(build, step, bundle)
+            if job is None:
+                return True
+        outcome = outcome_of(job, self._seen.pods_of(step.job))
+        if outcome.status == "running":
+            return False
+        await self._record(build, step, outcome)
+        return True
+
+    async def _ensure_job(self, build: Build, step: Step, bundle: Bundle) -> Object | None:
+        """The step's Job; None if it was there before and somebody deleted it (the build has failed then)."""
+        if step.job_uid is not None:
+            found = await self._kube.find("Job", step.job)
+            if found is None or found["metadata"]["uid"] != step.job_uid:
+                hint = "somebody or something else deleted it; create the image again"
+                await self._fail(build, step, f"the step's Job {step.job} was deleted while it ran", hint)
+                return None
+            return found
+        for obj in await self._objects.ensure_manifests(build, step, bundle):
+            if obj["kind"] == "VirtualMachine":
+                await self._store.note_vm(build.id, obj["metadata"]["uid"])
+        job = await self._objects.ensure_job(build, step, bundle)
+        await self._store.note_job(build.id, step.position, job["metadata"]["uid"])
+        if self._seen.get("Job", step.job) is None:
+            self._seen.put(job)
+        return job
+
+    async def _vm_trouble(self, build: Build, template: StepTemplate) -> str | None:
+        """Why the build VM cannot serve the steps any more; None while it can, or while no step relies on it."""
+        if build.vm_uid is None:
+            return None
+        vm = self._seen.get("VirtualMachine", build.vm) or await self._kube.find("VirtualMachine", build.vm)
+        if vm is None or vm["metadata"].get("deletionTimestamp"):
+            return end_of_vm(None, None)
+        starting = template.api and template.needs_vm  # create_vm and seal_image watch the VMI themselves
+        if starting or template.ends_vm or not template.needs_vm:
+            return None
+        vmi = self._seen.get("VirtualMachineInstance", build.vm)
+        return end_of_vm(vm, vmi or await self._kube.find("VirtualMachineInstance", build.vm))
+
+    async def _record(self, build: Build, step: Step, outcome: Outcome) -> None:
+        """An outcome is stored before anything that it was read from may go."""
+        if outcome.status == "failed":
+            await self._fail(build, step, outcome.message, outcome.hint)
+            return
+        await self._store.complete_step(build.id, step.position, message=outcome.message, facts=outcome.facts)
+        done = await self._store.get(build.id)
+        if done is not None:
+            self._metrics.step_ended(done.steps[step.position - 1])
+        log.info("build %s: step %s done", build.id, step.name, extra=_extra("step", build, step))
+
+    async def _fail(self, build: Build, step: Step, message: str, hint: str | None) -> None:
+        await self._store.fail(build.id, BuildError(message=message, step=step.name, hint=hint))
+        failed = await self._store.get(build.id)
+        if failed is not None:
+            self._metrics.step_ended(failed.steps[step.position - 1])
+        log.warning("build %s: step %s failed: %s", build.id, step.name, message, extra=_extra("fail", build, step))
+
+    async def _finish(self, build: Build) -> bool:
+        if left := await self._cleanup.after_success(build):
+            self._wait_for(build, left)
+            return False
+        return await self._end(build, BuildState.SUCCEEDED)
+
+    async def _clean_up(self, build: Build) -> bool:
+        await self._logs.settle(build.id, _SETTLE_SECONDS)
+        if left := await self._cleanup.after_failure(build):
+            self._wait_for(build, left)
+            return False
+        return await self._end(build, BuildState.FAILED)
+
+    async def _end(self, build: Build, state: BuildState) -> bool:
+        await self._store.end(build.id, state)
+        self._metrics.build_ended(build.os_type, state)
+        log.info("build %s: %s", build.id, state.value, extra=_extra("end", build, None))
+        await self._admit_next()
+        return False
+
+    async def _remove(self, build: Build) -> bool:
+        if left := await self._cleanup.everything(build):
+            self._wait_for(build, left)
+            return False
+        await self._logs.remove(build.id)
+        await self._store.forget(build.id)
+        log.info("build %s: image %s deleted", build.id, build.name, extra=_extra("delete", build, None))
+        await self._admit_next()
+        return False
+
+    async def _admit_next(self) -> None:
+        for waiting in await self._store.unfinished():
+            self.queue.add(waiting)
+
+    def _wait_for(self, build: Build, left: list[str]) -> None:
+        log.debug("build %s: still there: %s", build.id, ", ".join(left))
+        self.queue.add_later(build.id, _STRAGGLER_SECONDS)
+
+
+def _extra(action: str, build: Build, step: Step | None) -> dict[str, str | None]:
+    return {"action": action, "image": build.name, "build": build.id, "step": step.name if step else None}

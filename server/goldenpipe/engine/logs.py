@@ -1,0 +1,166 @@
+"""Logs of steps, kept by the service: read while the Pod runs, so that they outlive it.
+
+One file per attempt, `<build>/<step>/<when>-<pod>.log`, with the ending `.part` until it is complete. After a restart
+the log is read again from its beginning and what is there already is skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from goldenpipe.cluster.labels import BUILD, STEP, label
+from goldenpipe.model.outcome import step_container
+from goldenpipe_kube import Kube, KubeError, NotFound
+
+Object = dict[str, Any]
+log = logging.getLogger(__name__)
+
+LARGEST_LOG = 32 * 1024 * 1024
+"""Bytes kept of one attempt; a step that writes more is noise after that."""
+_CUT = b"\n[goldenpipe] the log is longer than 32 MiB; the rest was not kept\n"
+_PROGRESS = re.compile(rb"^\[\s*(\d{1,3})%\] (.*)$")
+_PAUSE = 0.3
+"""Seconds before a broken log stream is opened again."""
+
+Progress = Callable[[str, str, int, str], None]
+"""Called with build, step, percent, message."""
+
+
+class Logs:
+    """Collects logs and serves them."""
+
+    def __init__(self, folder: Path, kube: Kube, on_progress: Progress) -> None:
+        self._folder, self._kube, self._on_progress = folder, kube, on_progress
+        self._tasks: dict[Path, asyncio.Task[None]] = {}
+        self._grown = asyncio.Condition()
+
+    def see(self, pod: Object) -> None:
+        """A Pod was seen: start to collect its log unless that is done or under way."""
+        build, step = label(pod, BUILD), label(pod, STEP)
+        state = step_container(pod).get("state", {})
+        if not build or not step or not ({"running", "terminated"} & state.keys()):
+            return
+        when = re.sub(r"\W", "", pod["metadata"]["creationTimestamp"])
+        path = self._folder / build / step / f"{when}-{pod['metadata']['name']}.log"
+        if path in self._tasks or path.exists():
+            return
+        self._tasks[path] = asyncio.create_task(self._collect(pod, path, build, step), name=f"log {path.name}")
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def settle(self, build: str, seconds: float) -> None:
+        """Wait until all of the build's logs that are being read are complete, but no longer than this."""
+        tasks = [task for path, task in self._tasks.items() if path.parts[-3] == build]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    async def remove(self, build: str) -> None:
+        """Forget all logs of a build."""
+        tasks = [task for path, task in self._tasks.items() if path.parts[-3] == build]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(shutil.rmtree, self._folder / build, ignore_errors=True)
+
+    async def read(
+        self, build: str, step: str, *, follow: Callable[[], AsyncIterator[bool]] | None
+    ) -> AsyncIterator[bytes]:
+        """The step's log, attempt after attempt.
+
+        With `follow`, an iterator that yields whenever something may have changed, and false when the step has ended,
+        the log is followed until then.
+        """
+        position: dict[str, int] = {}
+        if follow is None:
+            for chunk in self._news(build, step, position):
+                yield chunk
+            return
+        async for running in follow():
+            for chunk in self._news(build, step, position):
+                yield chunk
+            if not running and not self._collecting(build, step):
+                return
+
+    async def wait_grown(self, seconds: float) -> None:
+        """Return when any log has grown, or after this long."""
+        async with self._grown:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._grown.wait()
+            except TimeoutError:
+                pass
+
+    def _collecting(self, build: str, step: str) -> bool:
+        return any(path.parts[-3:-1] == (build, step) for path in self._tasks)
+
+    def _news(self, build: str, step: str, position: dict[str, int]) -> list[bytes]:
+        chunks = []
+        for path in sorted((self._folder / build / step).glob("*.log*"), key=lambda path: path.name):
+            key = path.name.removesuffix(".part")
+            with path.open("rb") as file:
+                file.seek(position.get(key, 0))
+                chunk = file.read()
+            position[key] = position.get(key, 0) + len(chunk)
+            if chunk:
+                chunks.append(chunk)
+        return chunks
+
+    async def _collect(self, pod: Object, path: Path, build: str, step: str) -> None:
+        part = path.with_name(path.name + ".part")
+        part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            while not await self._collect_once(pod, part, build, step):
+                await asyncio.sleep(_PAUSE)  # noqa: ASYNC110  (the stream broke: nothing here can tell when it is back)
+            part.rename(path)
+        finally:
+            self._tasks.pop(path, None)
+            async with self._grown:
+                self._grown.notify_all()
+
+    async def _collect_once(self, pod: Object, part: Path, build: str, step: str) -> bool:
+        """Whether the log is complete."""
+        name = pod["metadata"]["name"]
+        reader = _ProgressReader(lambda percent, message: self._on_progress(build, step, percent, message))
+        try:
+            with part.open("ab") as file:
+                skip = file.tell()
+                async for chunk in self._kube.logs(name, container="step", follow=True):
+                    fresh, skip = chunk[skip:], max(0, skip - len(chunk))
+                    if fresh and file.tell() < LARGEST_LOG:
+                        room = LARGEST_LOG - file.tell()
+                        file.write(fresh if len(fresh) <= room else fresh[:room] + _CUT)
+                        file.flush()
+                    reader.feed(fresh)
+                    async with self._grown:
+                        self._grown.notify_all()
+            found = await self._kube.find("Pod", name)
+        except NotFound:
+            return True
+        except KubeError as error:
+            log.debug("log of pod %s: %s", name, error)
+            return False
+        return found is None or "terminated" in step_container(found).get("state", {})
+
+
+class _ProgressReader:
+    """Finds progress lines in chunks that end anywhere."""
+
+    def __init__(self, on_progress: Callable[[int, str], None]) -> None:
+        self._on_progress = on_progress
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        self._rest = self._rest[-4096:]
+        for line in lines:
+            if match := _PROGRESS.match(line.rstrip()):
+                self._on_progress(min(100, int(match[1])), match[2].decode(errors="replace")[:200])

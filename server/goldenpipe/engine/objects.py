@@ -1,0 +1,143 @@
+"""Making the objects of a step: manifests, input Secret and Job, in the cluster before anything relies on them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import asyncssh
+
+from goldenpipe.cluster.labels import BUILD, STEP, build_labels, label
+from goldenpipe.cluster.seen import Seen
+from goldenpipe.cluster.vms import guest_address, guest_port
+from goldenpipe.model.build import Build, Step
+from goldenpipe.planning.context import Guest, Keys, Names, build_context
+from goldenpipe.settings import ClusterSettings
+from goldenpipe.templating.bundle import Bundle
+from goldenpipe.templating.leaves import Renderer
+from goldenpipe.templating.steps import StepTemplate, read_step, render_input, render_job, render_manifests
+from goldenpipe_kube import Kube
+
+Object = dict[str, Any]
+
+
+class NotOurs(Exception):
+    """An object of the name that a build needs exists already and belongs to something else."""
+
+    def __init__(self, obj: Object) -> None:
+        kind, name = obj["kind"], obj["metadata"]["name"]
+        super().__init__(f"a {kind} named {name} exists already and is not this build's; delete it or rename the image")
+
+
+class Objects:
+    """Creates what a step needs; every call makes sure rather than creates, so all may be repeated."""
+
+    def __init__(self, kube: Kube, seen: Seen, settings: ClusterSettings) -> None:
+        self._kube, self._seen, self._settings = kube, seen, settings
+
+    def template(self, step: Step, bundle: Bundle) -> StepTemplate:
+        return read_step(bundle, step.name)
+
+    async def ensure_manifests(self, build: Build, step: Step, bundle: Bundle) -> list[Object]:
+        """The objects that the step's template lists under `manifests`, in order."""
+        template = read_step(bundle, step.name)
+        if not template.manifests:
+            return []
+        keys = await self._keys(build) if template.needs_vm else None
+        renderer = Renderer(self._context(build, step, template, bundle, keys))
+        return [await self._ensure(obj, build) for obj in render_manifests(bundle, template, renderer)]
+
+    async def ensure_job(self, build: Build, step: Step, bundle: Bundle) -> Object:
+        """The step's input Secret, then its Job."""
+        template = read_step(bundle, step.name)
+        renderer = Renderer(self._context(build, step, template, bundle, None))
+        labels = _step_labels(build, step)
+        document = self._input(build, step, template, render_input(template, renderer))
+        secret: Object = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": step.job, "labels": labels},
+            "stringData": {"input.json": json.dumps(document)},
+        }
+        await self._ensure(secret, build)
+        return await self._ensure(render_job(bundle, template, renderer), build)
+
+    def guest(self, build: Build) -> Guest | None:
+        vmi = self._seen.get("VirtualMachineInstance", build.vm)
+        address = guest_address(vmi)
+        if vmi is None or address is None:
+            return None
+        return Guest(address=address, port=guest_port(vmi, self._settings.ssh_port))
+
+    async def _ensure(self, obj: Object, build: Build) -> Object:
+        obj["metadata"].setdefault("namespace", self._kube.namespace)
+        found = {"kind": obj["kind"], **await self._kube.ensure(obj)}
+        if label(found, BUILD) != build.id:
+            raise NotOurs(found)
+        return found
+
+    def _input(self, build: Build, step: Step, template: StepTemplate, params: Object) -> Object:
+        guest = self.guest(build) if template.needs_vm else None
+        return {
+            "step": step.name,
+            "image": build.name,
+            "build": build.id,
+            "namespace": self._kube.namespace,
+            "vm": build.vm,
+            "disk": build.pvc,
+            "guest": {"address": guest.address, "port": guest.port, "user": guest.user} if guest else None,
+            "chained_id": step.chained_id,
+            "timeout_seconds": template.timeout,
+            "params": params,
+        }
+
+    def _context(self, build: Build, step: Step, template: StepTemplate, bundle: Bundle, keys: Keys | None) -> Object:
+        names = Names(
+            image=build.name,
+            build=build.id,
+            namespace=self._kube.namespace,
+            vm=build.vm,
+            disk=build.pvc,
+            labels=build_labels(build.name, build.id),
+        )
+        context = build_context(
+            request=build.request,
+            names=names,
+            settings=self._settings,
+            bundle=bundle,
+            facts=build.facts,
+            guest=self.guest(build),
+            keys=keys,
+        )
+        head = template.model_dump(include={"name", "summary", "timeout", "retries", "needs_vm", "api"})
+        labels = _step_labels(build, step)
+        return {**context, "step": {**head, "job": step.job, "chained_id": step.chained_id, "labels": labels}}
+
+    async def _keys(self, build: Build) -> Keys:
+        """The build's keys: those in its Secret, or new ones. They live nowhere else."""
+        secret = await self._kube.find("Secret", f"{build.id}-ssh")
+        if secret is None:
+            return _new_keys()
+        data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+        return Keys(
+            user_private=data["ssh-privatekey"],
+            user_public=data["ssh-publickey"],
+            host_private=data["host-privatekey"],
+            host_public=data["host-public-key"],
+        )
+
+
+def _step_labels(build: Build, step: Step) -> dict[str, str]:
+    return {**build_labels(build.name, build.id), STEP: step.name}
+
+
+def _new_keys() -> Keys:
+    user = asyncssh.generate_private_key("ssh-ed25519", comment="goldenpipe build key")
+    host = asyncssh.generate_private_key("ssh-ed25519", comment="goldenpipe build host")
+    return Keys(
+        user_private=user.export_private_key().decode(),
+        user_public=user.export_public_key().decode().strip(),
+        host_private=host.export_private_key().decode(),
+        host_public=host.export_public_key().decode().strip(),
+    )
