@@ -1,0 +1,1 @@
+"""What the step programs share: input document, log lines, termination message, errors, the guest, the cluster."""

@@ -1,0 +1,66 @@
+"""Fixtures of the step tests: a real guest, and a way to run step programs at it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
+
+from guests import USER, Guest, base_folder, missing_tools
+from running import Run, Runner, runner
+
+RunInGuest = Callable[..., Coroutine[Any, Any, Run]]
+
+
+@pytest.fixture(scope="session")
+def debian() -> Path:
+    """The read-only root file system that all guests share."""
+    if reason := missing_tools():
+        pytest.skip(f"a real guest {reason}")
+    return base_folder()
+
+
+@pytest.fixture
+async def guest(debian: Path, tmp_path: Path) -> AsyncIterator[Guest]:
+    """A running guest with a disk of its own."""
+    one = Guest(debian, tmp_path / "guest")
+    await one.start()
+    try:
+        yield one
+    finally:
+        await one.stop()
+
+
+@pytest.fixture
+async def steps(tmp_path: Path) -> AsyncIterator[Runner]:
+    async with runner(tmp_path / "steps") as one:
+        yield one
+
+
+@pytest.fixture
+def start(guest: Guest, steps: Runner) -> RunInGuest:
+    """Start a step at the guest: `start("write_files", files=[…])`."""
+
+    async def start_step(name: str, *, timeout_seconds: int = 300, **params: Any) -> Run:
+        address = {"address": "127.0.0.1", "port": guest.port, "user": USER}
+        document = {"guest": address, "timeout_seconds": timeout_seconds, "params": params}
+        return await steps.start(name, document, GOLDENPIPE_SSH=str(guest.ssh_folder))
+
+    return start_step
+
+
+@pytest.fixture
+def run(start: RunInGuest) -> RunInGuest:
+    """Run a step at the guest to its end."""
+
+    async def run_step(name: str, **params: Any) -> Run:
+        run = await start(name, **params)
+        await run.ended()
+        return run
+
+    return run_step
