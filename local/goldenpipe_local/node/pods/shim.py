@@ -6,7 +6,7 @@ command runs, `container.log` line by line with times, and `exit.json` at the en
 command runs or cannot.
 """
 
-# ruff: noqa: PTH, SIM105  (pathlib and contextlib would double the start time)
+# ruff: noqa: PTH104, PTH108, PTH110, PTH123, SIM105  (pathlib and contextlib would double the start time)
 
 from __future__ import annotations
 
