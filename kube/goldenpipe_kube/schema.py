@@ -17,8 +17,12 @@ def schema_faults(obj: Object) -> list[str]:
     try:
         model.model_validate(obj)
     except ValidationError as error:
-        return [f"{_path(item['loc'])}: {item['msg']}" for item in error.errors(include_url=False)]
+        return [f"{_path(item['loc'])}: {_words(item['msg'])}" for item in error.errors(include_url=False)]
     return []
+
+
+def _words(message: str) -> str:
+    return message.replace("Extra inputs are not permitted", "there is no such field")
 
 
 def _path(parts: tuple[str | int, ...]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from goldenpipe.templating.bundle import Bundle, TemplateError
 from goldenpipe.templating.leaves import Renderer, read_document, read_documents
@@ -27,6 +27,15 @@ def _seconds(value: Any) -> Any:
     return value
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        message = f"must be text, this is {value!r}; put it in quotes"
+        raise ValueError(message)
+    return value
+
+
+Text = Annotated[str, PlainValidator(_text)]
+"""Text that stays the object that was read, for that knows its line."""
 Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
 
 
@@ -37,7 +46,7 @@ class StepTemplate(BaseModel):
 
     name: str = Field(pattern=STEP_NAME)
     summary: str = Field(min_length=1)
-    when: str = "true"
+    when: Text = "true"
     message: str = ""
     timeout: Seconds = 1800
     retries: int = Field(default=2, ge=0, le=10)
@@ -47,9 +56,9 @@ class StepTemplate(BaseModel):
     ends_vm: bool = False
     manifests: list[str] = Field(default_factory=list)
     input: Object = Field(default_factory=dict)
-    image: str | None = None
-    command: list[str] | None = None
-    env: dict[str, str] = Field(default_factory=dict)
+    image: Text | None = None
+    command: list[Text] | None = None
+    env: dict[str, Text] = Field(default_factory=dict)
     job: Object = Field(default_factory=dict)
 
     @property
@@ -64,7 +73,7 @@ class Pipeline(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     summary: str
-    when: str
+    when: Text
     order: int = 100
     steps: list[str] = Field(min_length=1)
 
@@ -96,22 +105,28 @@ def _read(model: type[Model], bundle: Bundle, path: str, name: str) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise TemplateError(path, _line(document, first["loc"]), f"{place}: {first['msg']}") from error
+        raise TemplateError(path, line_of(document, first["loc"]), f"{place}: {_words(first['msg'])}") from error
     if found.name != name:
-        raise TemplateError(path, _line(document, ("name",)), f"is named {found.name!r}; the file says {name!r}")
+        raise TemplateError(path, line_of(document, ("name",)), f"is named {found.name!r}; the file says {name!r}")
     return found
 
 
-def _line(document: Any, loc: tuple[int | str, ...]) -> int | None:
-    """The line of a key (or value) of the document, as far down as it can be followed."""
+def _words(message: str) -> str:
+    return message.replace("Extra inputs are not permitted", "there is no such field").removeprefix("Value error, ")
+
+
+def line_of(document: Any, place: tuple[int | str, ...], *, whole: bool = False) -> int | None:
+    """The line of a key (or value), as far down as the place can be followed; with `whole` None if it ends early."""
     line = None
-    for part in loc:
-        if isinstance(document, dict):
+    for part in place:
+        if isinstance(document, dict) and part in document:
             line = next((getattr(key, "line", line) for key in document if key == part), line)
-            document = document.get(part)
+            document = document[part]
         elif isinstance(document, list) and isinstance(part, int) and part < len(document):
             document = document[part]
             line = getattr(document, "line", line)
+        elif whole:
+            return None
     return line
 
 

@@ -1,0 +1,155 @@
+"""Checking templates without a cluster: every file is read, every step rendered, every Job checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from goldenpipe.planning.context import Guest, Keys, Names, build_context
+from goldenpipe.settings import ClusterSettings
+from goldenpipe.templating.bundle import Bundle, TemplateError
+from goldenpipe.templating.leaves import Renderer, read_document
+from goldenpipe.templating.steps import (
+    JOB,
+    StepTemplate,
+    line_of,
+    read_pipelines,
+    read_step,
+    render_input,
+    render_job,
+    render_manifests,
+)
+from goldenpipe_kube import schema_faults
+
+Object = dict[str, Any]
+
+_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA sample"
+_NAMES = Names(
+    image="sample", build="sample-00000", namespace="sample", vm="sample", disk="sample", labels={"sample": "yes"}
+)
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Finding:
+    """One fault: the template's path below its folder, the line where that is known, and what is wrong."""
+
+    path: str
+    line: int | None
+    message: str
+
+
+def lint(overlays: Iterable[Path] = ()) -> list[Finding]:
+    """All faults of the built-in templates with these folders laid over them; empty if there are none."""
+    try:
+        bundle = Bundle.read(overlays)
+    except TemplateError as error:
+        return [_finding(error)]
+    found = [*_pipeline_faults(bundle), *_script_faults(bundle)]
+    for path in bundle.files:
+        if match := re.fullmatch(r"steps/([^/]+)\.yaml", path):
+            found += _step_faults(bundle, match[1])
+    return sorted(set(found), key=lambda finding: (finding.path, finding.line or 0, finding.message))
+
+
+def sample_requests() -> Iterator[Object]:
+    """A request that asks for everything, and one that asks for nothing."""
+    base: Object = {
+        "name": "sample",
+        "os_type": "linux",
+        "base_iso_url": "https://images.example/base.qcow2",
+        "base_checksum": None,
+        "storage_size": "20Gi",
+        "cpu": 2,
+        "memory": "4Gi",
+        "labels": {"team": "sample"},
+    }
+    nothing: Object = {"packages": [], "scripts": [], "files": {}, "users": [], "ssh_keys": []}
+    yield {**base, "labels": {}, "customizations": nothing}
+    yield {
+        **base,
+        "base_checksum": "sha256:" + "0" * 64,
+        "customizations": {
+            "packages": ["curl"],
+            "scripts": ["#!/bin/sh\ntrue\n"],
+            "files": {"/etc/motd": "Hello\n"},
+            "users": [{"name": "sample", "password": "$6$x", "groups": ["sudo"], "sudo": True}],
+            "ssh_keys": [_KEY],
+        },
+    }
+
+
+def _pipeline_faults(bundle: Bundle) -> list[Finding]:
+    try:
+        pipelines = read_pipelines(bundle)
+        for request in sample_requests():
+            renderer = Renderer({"request": {**request, "url_path": "/base.qcow2", "url_scheme": "https"}})
+            for pipeline in pipelines:
+                renderer.test(pipeline.path, pipeline.when)
+    except TemplateError as error:
+        return [_finding(error)]
+    return [
+        Finding(path=pipeline.path, line=None, message=f"step {name!r} does not exist (no steps/{name}.yaml)")
+        for pipeline in pipelines
+        for name in pipeline.steps
+        if f"steps/{name}.yaml" not in bundle.files
+    ]
+
+
+def _script_faults(bundle: Bundle) -> list[Finding]:
+    message = "a script starts with #! and its interpreter"
+    return [
+        Finding(path=path, line=1, message=message)
+        for path, text in bundle.files.items()
+        if path.startswith("scripts/") and path.endswith(".sh") and not text.startswith("#!")
+    ]
+
+
+def _step_faults(bundle: Bundle, name: str) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        step = read_step(bundle, name)
+        for request in sample_requests():
+            renderer = Renderer(_context(bundle, step, request))
+            renderer.test(step.path, step.when)
+            render_input(step, renderer)
+            for obj in render_manifests(bundle, step, renderer):
+                found += [Finding(path=f"manifests of {step.path}", line=None, message=f) for f in schema_faults(obj)]
+            for fault in schema_faults(render_job(bundle, step, renderer)):
+                found.append(_located(bundle, step, fault))
+    except TemplateError as error:
+        return [*found, _finding(error)]
+    return found
+
+
+def _located(bundle: Bundle, step: StepTemplate, fault: str) -> Finding:
+    """The fault in the step's own `job`, if the step wrote what is wrong, else in the Job that it extends."""
+    place = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", fault.partition(": ")[0])]
+    own = read_document(step.path, bundle.text(step.path))
+    for path, document, keys in ((step.path, own, ["job", *place]), (JOB, None, place)):
+        document = document or read_document(JOB, bundle.text(JOB))
+        if line := line_of(document, tuple(keys), whole=True):
+            return Finding(path=path, line=line, message=fault)
+    return Finding(path=step.path, line=None, message=fault)
+
+
+def _context(bundle: Bundle, step: StepTemplate, request: Object) -> Object:
+    keys = Keys(user_private="sample", user_public=_KEY, host_private="sample", host_public=_KEY)
+    guest = Guest(address="192.0.2.1", port=22) if step.needs_vm else None
+    context = build_context(
+        request=request,
+        names=_NAMES,
+        settings=ClusterSettings(),
+        bundle=bundle,
+        facts={"used_bytes": 1},
+        guest=guest,
+        keys=keys if step.needs_vm else None,
+    )
+    head = step.model_dump(include={"name", "summary", "timeout", "retries", "needs_vm", "api"})
+    return {**context, "step": {**head, "job": "sample-01-step", "chained_id": "0", "labels": {"sample": "yes"}}}
+
+
+def _finding(error: TemplateError) -> Finding:
+    return Finding(path=error.path, line=error.line, message=error.message)
