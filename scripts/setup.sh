@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# need | Debian package | a file or command that proves it is there | what for
+# need: run, test (for `make test`), user (unless root) | Debian package | a file or command that proves it is there | what for
 packages() {
     cat <<'TABLE'
 run  | qemu-system-x86    | qemu-system-x86_64                 | runs the virtual machines
@@ -18,15 +18,12 @@ run  | openssh-client     | ssh                                | the demo logs i
 run  | ca-certificates    | /etc/ssl/certs/ca-certificates.crt | downloads over https
 run  | xz-utils           | xz                                 | unpacks .xz disk images
 run  | zstd               | zstd                               | unpacks .zst disk images
-run  | mmdebstrap         | mmdebstrap                         | makes the base disk from Debian's own packages
+run  | mmdebstrap         | mmdebstrap                         | installs Debian's packages into the base disk's folder
 run  | debian-archive-keyring | /usr/share/keyrings/debian-archive-keyring.gpg | checks the signatures of those packages
-run  | fdisk              | sfdisk                             | partitions the base disk
-run  | e2fsprogs          | mkfs.ext4                          | its root file system
-run  | dosfstools         | mkfs.vfat                          | its EFI partition
-run  | mtools             | mcopy                              | files in that partition, without mounting it
-run  | grub-common        | grub-mkimage                       | the base disk's boot loader
-run  | grub-pc-bin        | /usr/lib/grub/i386-pc/boot.img     | that boot loader for BIOS
-run  | grub-efi-amd64-bin | /usr/lib/grub/x86_64-efi/moddep.lst | that boot loader for UEFI
+run  | e2fsprogs          | mke2fs                             | makes the base disk's root file system from that folder
+run  | fdisk              | sfdisk                             | writes the base disk's partition table
+run  | mtools             | mcopy                              | fills its EFI partition, without mounting it
+user | uidmap             | newuidmap                          | lets mmdebstrap give files their owners without being root
 test | openssh-server     | sshd                               | the step programs are tested against a real SSH server
 test | shellcheck         | shellcheck                         | checks the shell scripts
 TABLE
@@ -58,7 +55,11 @@ find_missing_packages() {
     local wanted=$1 need package proof reason
     while IFS='|' read -r need package proof reason; do
         need=$(trim "$need") package=$(trim "$package") proof=$(trim "$proof") reason=$(trim "$reason")
-        [[ $need == run || $need == "$wanted" ]] || continue
+        case $need in
+            run) ;;
+            user) [[ $EUID -ne 0 ]] || continue ;;
+            *) [[ $need == "$wanted" ]] || continue ;;
+        esac
         is_there "$proof" && continue
         missing+=("$package")
         reasons+=("$(printf '  %-22s %s' "$package" "$reason")")

@@ -5,23 +5,49 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, TYPE_CHECKING, Protocol
 
 import click
 
 from goldenpipe.cli.client import ApiError, Client, Document
 from goldenpipe.cli.errors import CliError
-from goldenpipe.cli.output import duration, parse_time, seconds_between
+from goldenpipe.cli.output import duration, seconds_between
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
 
-class Display(Protocol):
-    """Takes each status document of a build."""
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What is shown of some work at one moment."""
 
-    def show(self, document: Document) -> None: ...
+    title: str
+    percent: int
+    message: str
+    step: str = ""
+    failed: bool = False
+    seconds: float = 0.0
+    """Since the work began; the bar goes on counting by itself."""
+
+    @classmethod
+    def of(cls, document: Document) -> View:
+        return cls(
+            title=document["name"],
+            percent=document.get("progress") or 0,
+            message=str(document.get("message") or document["status"]),
+            step=current_step(document),
+            failed=document["status"] == "failed",
+            seconds=seconds_between(document.get("created_at"), None) or 0.0,
+        )
+
+
+class Display(Protocol):
+    """Takes each view of some work as it goes."""
+
+    def show(self, view: View) -> None: ...
 
 
 def current_step(document: Document) -> str:
@@ -42,7 +68,7 @@ def follow_build(client: Client, name: str, stream: IO[str] | None = None) -> Do
         with display(stream or sys.stdout) as shown:
             for document in client.watch_status(name):
                 last = document
-                shown.show(document)
+                shown.show(View.of(document))
     except KeyboardInterrupt:
         raise _Interrupted(name) from None
     except ApiError as error:
@@ -97,14 +123,14 @@ class Lines:
         self._stream = stream
         self._said: tuple[str, str] | None = None
 
-    def show(self, document: Document) -> None:
-        step, message = current_step(document), str(document.get("message") or document["status"])
-        if (step, message) == self._said:
+    def show(self, view: View) -> None:
+        if (view.step, view.message) == self._said:
             return
-        self._said = (step, message)
-        moment = parse_time(document.get("updated_at"))
-        time = moment.astimezone().strftime("%H:%M:%S") if moment else "--:--:--"
-        click.echo(f"{time}  {document.get('progress', 0):>3}%  {step or '-':<16}  {message}", file=self._stream)
+        self._said = (view.step, view.message)
+        step = f"{view.step:<16}  " if view.step else ""
+        click.echo(
+            f"{datetime.now().astimezone():%H:%M:%S}  {view.percent:>3}%  {step}{view.message}", file=self._stream
+        )
 
 
 @contextmanager
@@ -133,23 +159,18 @@ def live_bar(console: Console) -> Iterator[Display]:
 class _Bar:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task = progress.add_task("", total=100, step="", message="waiting for the service")
-        self._started = False
+        self._task = progress.add_task("", total=100, step="", message="", start=False)
 
-    def show(self, document: Document) -> None:
-        if not self._started:
+    def show(self, view: View) -> None:
+        task = self._progress.tasks[0]
+        if not task.started:
+            self._progress.start_task(self._task)
             # the time since the request, not since we began to look
-            self._started = True
-            already = seconds_between(document.get("created_at"), None) or 0.0
-            self._progress.tasks[0].start_time = self._progress.get_time() - already
+            task.start_time = self._progress.get_time() - view.seconds
         self._progress.update(
-            self._task,
-            description=document["name"],
-            completed=document.get("progress", 0),
-            step=current_step(document),
-            message=str(document.get("message") or document["status"]),
+            self._task, description=view.title, completed=view.percent, step=view.step, message=view.message
         )
-        if document["status"] == "failed":
+        if view.failed:
             self._progress.stop_task(self._task)
 
 

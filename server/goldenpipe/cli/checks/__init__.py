@@ -1,0 +1,1 @@
+"""What `goldenpipe doctor` looks at: each check is a function that returns findings and never raises."""
