@@ -1,0 +1,64 @@
+"""Watching single objects of the cluster, and saying in words what their conditions mean."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+
+from goldenpipe_kube import Kube, KubeError, Listed
+from goldenpipe_kube.kinds import Object
+from goldenpipe_steps.kit.errors import Permanent
+
+CONSOLE = "guest-console-log"
+SSH_PORT = "goldenpipe.io/ssh-port"
+
+
+async def watch_one(kube: Kube, kind: str, name: str) -> AsyncGenerator[Object | None]:
+    """The object as it is and whenever it changes; None while it does not exist."""
+    await kube.find(kind, name)  # a watch would only retry what a plain read says in words, such as 403
+    async for event in kube.watch(kind, fields=f"metadata.name={name}"):
+        if isinstance(event, Listed):
+            if not any(item["metadata"]["name"] == name for item in event.items):
+                yield None
+        elif event.object["metadata"]["name"] == name:
+            yield None if event.type == "DELETED" else event.object
+
+
+def condition(obj: Object | None, kind: str) -> Object:
+    """The condition of that type; empty if there is none."""
+    for one in status(obj).get("conditions") or []:
+        if one.get("type") == kind:
+            return dict(one)
+    return {}
+
+
+def status(obj: Object | None) -> Object:
+    return dict((obj or {}).get("status") or {})
+
+
+def why_ended(vmi: Object | None) -> str:
+    """What the conditions of a VMI that ended say, the most telling first; empty if they say nothing."""
+    conditions = status(vmi).get("conditions") or []
+    order = {"Failure": 0, "Synchronized": 1, "Provisioning": 2, "PodScheduled": 3, "Ready": 4}
+    told = [
+        (order.get(one.get("type", ""), 9), one["message"])
+        for one in conditions
+        if (one.get("message") and one.get("status") == "False") or one.get("type") == "Failure"
+    ]
+    return str(min(told)[1]) if told else str(status(vmi).get("reason") or "")
+
+
+async def console_tail(kube: Kube, vmi_uid: str, lines: int = 12) -> list[str]:
+    """The last lines of the guest's serial console, where the cluster keeps them."""
+    tail = bytearray()
+    with contextlib.suppress(KubeError):
+        for pod in await kube.list("Pod", labels=f"kubevirt.io/created-by={vmi_uid}"):
+            async for chunk in kube.logs(pod["metadata"]["name"], container=CONSOLE, tail_lines=100):
+                tail = (tail + chunk)[-65536:]
+    text = tail.decode(errors="replace")
+    clean = ["".join(char for char in line if char.isprintable()).strip() for line in text.splitlines()]
+    return [line for line in clean if line][-lines:]
+
+
+def gone(kind: str, name: str) -> Permanent:
+    return Permanent(f"{kind} {name} was deleted while the build needed it", hint="Start the build again.")

@@ -1,0 +1,271 @@
+"""Starts the build's virtual machine and waits until its guest can be logged into and cloud-init is through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from goldenpipe_kube import Conflict, Kube, NotFound
+from goldenpipe_kube.kinds import Object
+from goldenpipe_steps.kit.cluster import (
+    SSH_PORT,
+    condition,
+    console_tail,
+    gone,
+    status,
+    watch_one,
+    why_ended,
+)
+from goldenpipe_steps.kit.errors import Permanent
+from goldenpipe_steps.kit.guest import Guest
+from goldenpipe_steps.kit.inputs import Address
+from goldenpipe_steps.kit.log import duration
+from goldenpipe_steps.kit.report import Report
+from goldenpipe_steps.kit.ssh import GuestLost
+from goldenpipe_steps.kit.step import Step
+
+T = TypeVar("T")
+
+BOOT_SECONDS = 300.0
+SSH_SECONDS = 600.0
+SETTLE_SECONDS = 20.0
+"""An Error… status of a VM may be a moment's; one that lasts so long is told as the reason."""
+HOPELESS = (
+    "ErrorUnschedulable",
+    "ErrorPvcNotFound",
+    "DataVolumeError",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "CrashLoopBackOff",
+)
+_CLOUD_INIT = """\
+[ -e /run/cloud-init ] && [ ! -e /run/cloud-init/disabled ] || { echo none; exit 0; }
+tries=0
+until [ -e /run/cloud-init/result.json ]; do
+    [ $tries -lt %d ] || { echo late; exit 0; }
+    sleep 0.25
+    tries=$((tries+1))
+done
+cat /run/cloud-init/result.json
+"""
+"""What `cloud-init status --wait` waits for, without starting Python in the guest, which is slow under emulation."""
+
+
+@dataclass
+class _Seen:
+    """What has been told already, so that each thing is told once."""
+
+    emulated: bool = False
+    said: frozenset[str] = frozenset()
+
+
+async def run(step: Step) -> Report:
+    name = step.input.vm
+    user = step.params.get("user", str, "goldenpipe")
+    ssh_port = step.params.get("ssh_port", int, 22)
+    ssh_seconds = step.params.seconds("ssh_timeout_seconds", SSH_SECONDS)
+    seen = _Seen()
+    async with step.kube() as kube:
+        step.progress(2, f"Starting the virtual machine {name}")
+        await _start(step, kube, name)
+        vmi = await _running(step, kube, name, seen)
+        address = _address(vmi, user, ssh_port)
+        step.progress(30, f"Waiting for the guest to answer by SSH at {address.host}:{address.port}")
+        try:
+            return await _unless_it_ends(_greet(step, address, ssh_seconds, seen), step, kube, vmi, seen)
+        except GuestLost as error:
+            raise await _no_ssh(kube, vmi, error) from error
+
+
+async def _start(step: Step, kube: Kube, name: str) -> None:
+    try:
+        await kube.act("VirtualMachine", name, "start")
+    except Conflict as error:
+        step.say(f"Not started again: {error}")
+    except NotFound as error:
+        message = f"there is no VirtualMachine {name} to start"
+        raise Permanent(message, hint="The service makes it before this step; was it deleted?") from error
+
+
+async def _running(step: Step, kube: Kube, name: str, seen: _Seen) -> Object:
+    """The VMI once it runs; whatever keeps it from running becomes the failure's words."""
+    limit = step.params.seconds("boot_timeout_seconds", BOOT_SECONDS)
+    watching = asyncio.create_task(_vm_trouble(kube, name))
+    running = asyncio.create_task(_vmi_running(step, kube, name, seen))
+    try:
+        async with asyncio.timeout(limit):
+            await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
+            return running.result() if running.done() else watching.result()
+    except TimeoutError:
+        vm = await kube.find("VirtualMachine", name)
+        words = status(vm).get("printableStatus") or "no status"
+        message = f"the virtual machine {name} did not run within {duration(limit)}: it is {words}"
+        raise Permanent(message, hint=_message_of(vm) or "kubectl describe vm tells more.") from None
+    finally:
+        for task in (watching, running):
+            task.cancel()
+        await asyncio.gather(watching, running, return_exceptions=True)
+
+
+async def _vmi_running(step: Step, kube: Kube, name: str, seen: _Seen) -> Object:
+    was_there = False
+    async with aclosing(watch_one(kube, "VirtualMachineInstance", name)) as states:
+        async for vmi in states:
+            if vmi is None:
+                if was_there:
+                    raise gone("VirtualMachineInstance", name)
+                continue
+            was_there = True
+            phase = status(vmi).get("phase") or "Pending"
+            step.progress(5, f"The virtual machine is {phase}")
+            _tell_conditions(step, vmi, seen)
+            if phase in ("Failed", "Succeeded"):
+                raise await _ended(kube, vmi)
+            if phase == "Running" and _ip(vmi):
+                return vmi
+    message = "the watch ended"
+    raise AssertionError(message)
+
+
+async def _vm_trouble(kube: Kube, name: str) -> Object:
+    """Never returns; raises once the VM says for a while that it cannot run."""
+    trouble: Object | None = None
+    states = aiter(watch_one(kube, "VirtualMachine", name))
+    following = asyncio.ensure_future(anext(states))
+    try:
+        while True:
+            await asyncio.wait({following}, timeout=SETTLE_SECONDS if trouble else None)
+            if not following.done():
+                raise _cannot_run(name, trouble)
+            vm = following.result()
+            if vm is None:
+                raise gone("VirtualMachine", name)
+            trouble = vm if status(vm).get("printableStatus") in HOPELESS else None
+            following = asyncio.ensure_future(anext(states))
+    finally:
+        following.cancel()
+
+
+async def _unless_it_ends(work: Awaitable[T], step: Step, kube: Kube, vmi: Object, seen: _Seen) -> T:
+    """The work's result, unless the VMI ends meanwhile: then that is the failure, at once."""
+    working = asyncio.ensure_future(work)
+    watching = asyncio.create_task(_vmi_ends(step, kube, vmi, seen))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise watching.result()
+        return working.result()
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _vmi_ends(step: Step, kube: Kube, vmi: Object, seen: _Seen) -> Permanent:
+    name, uid = vmi["metadata"]["name"], vmi["metadata"]["uid"]
+    async with aclosing(watch_one(kube, "VirtualMachineInstance", name)) as states:
+        async for now in states:
+            if now is None or now["metadata"]["uid"] != uid or now["metadata"].get("deletionTimestamp"):
+                return gone("VirtualMachineInstance", name)
+            _tell_conditions(step, now, seen)
+            if status(now).get("phase") in ("Failed", "Succeeded"):
+                return await _ended(kube, now)
+    message = "the watch ended"
+    raise AssertionError(message)
+
+
+async def _greet(step: Step, address: Address, limit: float, seen: _Seen) -> Report:
+    async with step.guest(address, connect_seconds=limit, early_seconds=60) as guest:
+        step.progress(75, "The guest answers; waiting for cloud-init")
+        await _wait_for_cloud_init(step, guest, limit)
+        facts = guest.facts
+        return step.done(
+            f"The guest runs {facts.title}",
+            os_id=facts.os_id,
+            os_version=facts.os_version,
+            os_name=facts.os_name,
+            kernel=facts.kernel,
+            package_manager=facts.manager,
+            address=address.host,
+            port=address.port,
+            emulated=seen.emulated,
+        )
+
+
+async def _wait_for_cloud_init(step: Step, guest: Guest, limit: float) -> None:
+    answer = await guest.sh(_CLOUD_INIT % int(limit * 4))
+    text = answer.out.strip()
+    if text == "none":
+        step.say("The guest has no cloud-init, or it is disabled.")
+    elif text == "late":
+        step.say(f"Warning: cloud-init was not through after {duration(limit)}; going on without it.")
+    else:
+        for error in _errors(text):
+            step.say(f"Warning: cloud-init: {error}")
+
+
+def _errors(text: str) -> list[str]:
+    try:
+        result: dict[str, Any] = json.loads(text)["v1"]
+    except (ValueError, KeyError, TypeError):
+        return [f"its result cannot be read: {text[:200]}"]
+    return [str(error) for error in result.get("errors") or []]
+
+
+def _tell_conditions(step: Step, vmi: Object, seen: _Seen) -> None:
+    for kind in ("SoftwareEmulation", "SingleVCPU"):
+        found = condition(vmi, kind)
+        if found.get("status") == "True" and kind not in seen.said:
+            seen.said |= {kind}
+            seen.emulated = seen.emulated or kind == "SoftwareEmulation"
+            step.say(f"{kind}: {found.get('message') or found.get('reason') or 'true'}")
+
+
+def _ip(vmi: Object) -> str:
+    interfaces = status(vmi).get("interfaces") or []
+    return str(interfaces[0].get("ipAddress") or "") if interfaces else ""
+
+
+def _address(vmi: Object, user: str, ssh_port: int) -> Address:
+    annotated = (vmi["metadata"].get("annotations") or {}).get(SSH_PORT)
+    return Address(host=_ip(vmi), port=int(annotated or ssh_port), user=user)
+
+
+def _cannot_run(name: str, vm: Object | None) -> Permanent:
+    words = status(vm).get("printableStatus")
+    message = f"the virtual machine {name} cannot run: {words}: {_message_of(vm) or 'the cluster gives no reason'}"
+    return Permanent(message, hint="kubectl describe vm tells more; free what it needs and build again.")
+
+
+def _message_of(vm: Object | None) -> str:
+    for kind in ("Failure", "PodScheduled", "Synchronized", "DataVolumesReady", "Ready"):
+        found = condition(vm, kind)
+        if found.get("message") and (found.get("status") == "False" or kind == "Failure"):
+            return str(found["message"])
+    return ""
+
+
+async def _ended(kube: Kube, vmi: Object) -> Permanent:
+    phase = status(vmi).get("phase")
+    what = "powered off by itself" if phase == "Succeeded" else "stopped with a failure"
+    reason = why_ended(vmi) or "no reason given"
+    lines = await console_tail(kube, vmi["metadata"]["uid"])
+    message = f"the virtual machine {what} while it booted: {reason}{_console(lines)}"
+    return Permanent(message, hint="Is it a bootable disk for this firmware and machine type, with enough memory?")
+
+
+async def _no_ssh(kube: Kube, vmi: Object, error: GuestLost) -> Permanent:
+    lines = await console_tail(kube, vmi["metadata"]["uid"])
+    if lines:
+        hint = "The console shows how far it booted: the image needs cloud-init and an SSH server, or more time."
+    else:
+        hint = "Its serial console is silent: does the image boot at all with this firmware (BIOS or UEFI)?"
+    return Permanent(f"{error.message}{_console(lines)}", hint=hint)
+
+
+def _console(lines: list[str]) -> str:
+    return f"; the console's last lines: {' / '.join(line[:160] for line in lines[-6:])}" if lines else ""
