@@ -1,0 +1,150 @@
+"""Who may do what: bearer tokens, Role-like rules, and the kubeconfigs that hand the tokens out."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from goldenpipe_kube import Object
+from goldenpipe_local.api.files import write_private
+
+DEFAULT_NAMESPACE = "goldenpipe-system"
+_TOKEN_BYTES = 32
+_READ = ("get", "list", "watch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """As in an RBAC Role; "*" stands for all."""
+
+    api_groups: tuple[str, ...]
+    resources: tuple[str, ...]
+    verbs: tuple[str, ...]
+
+    def allows(self, verb: str, group: str, resource: str) -> bool:
+        return all(
+            value in allowed or "*" in allowed
+            for value, allowed in ((verb, self.verbs), (group, self.api_groups), (resource, self.resources))
+        )
+
+    def as_json(self) -> Object:
+        return {"apiGroups": [*self.api_groups], "resources": [*self.resources], "verbs": [*self.verbs]}
+
+    @classmethod
+    def from_json(cls, value: Object) -> Rule:
+        return cls(
+            api_groups=tuple(value["apiGroups"]),
+            resources=tuple(value["resources"]),
+            verbs=tuple(value["verbs"]),
+        )
+
+
+def _rule(group: str, resources: str, *verbs: str) -> Rule:
+    return Rule(api_groups=(group,), resources=tuple(resources.split()), verbs=verbs or ("*",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """One who has a token."""
+
+    name: str
+    rules: tuple[Rule, ...]
+
+    def may(self, verb: str, group: str, resource: str) -> bool:
+        """`resource` may name a subresource: `pods/log`."""
+        return any(rule.allows(verb, group, resource) for rule in self.rules)
+
+
+USERS: tuple[User, ...] = (
+    User(name="admin", rules=(_rule("*", "*"),)),
+    User(
+        name="jobs",
+        rules=(
+            _rule("batch", "jobs jobs/status", *_READ, "update", "patch", "delete"),
+            _rule("", "pods", *_READ, "create", "patch", "delete"),
+            _rule("", "events", "create", "patch"),
+        ),
+    ),
+    User(
+        name="node",
+        rules=(
+            _rule("", "*"),
+            _rule("coordination.k8s.io", "leases"),
+            _rule("cdi.kubevirt.io", "*"),
+            _rule("kubevirt.io", "*"),
+            _rule("export.kubevirt.io", "*"),
+            _rule("subresources.kubevirt.io", "*"),
+        ),
+    ),
+    User(
+        name="step",
+        rules=(
+            _rule("cdi.kubevirt.io", "datavolumes", *_READ),
+            _rule("kubevirt.io", "virtualmachines virtualmachineinstances", *_READ),
+            _rule("", "pods persistentvolumeclaims", *_READ),
+            _rule("", "pods/log", "get"),
+            _rule("subresources.kubevirt.io", "virtualmachines/start virtualmachines/stop", "update"),
+        ),
+    ),
+)
+
+
+class Access:
+    """The tokens file: made once, then kept, so that kubeconfigs stay good over restarts."""
+
+    def __init__(self, tokens: dict[str, str], users: dict[str, User]) -> None:
+        self._tokens = tokens
+        self._users = users
+
+    @classmethod
+    def load(cls, path: Path) -> Access:
+        """Read the tokens, making those that are missing."""
+        entries: list[Object] = (yaml.safe_load(path.read_text()) or {}).get("users", []) if path.exists() else []
+        known = {entry["name"] for entry in entries}
+        new = [_entry(user) for user in USERS if user.name not in known]
+        if new:
+            entries += new
+            write_private(path, yaml.safe_dump({"users": entries}, sort_keys=False))
+        tokens = {entry["name"]: str(entry["token"]) for entry in entries}
+        return cls(tokens, {entry["name"]: _user(entry) for entry in entries})
+
+    @property
+    def users(self) -> list[str]:
+        return list(self._users)
+
+    def user_of(self, authorization: str) -> User | None:
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        for name, token in self._tokens.items():
+            if hmac.compare_digest(token.encode(), given.strip().encode()):
+                return self._users[name]
+        return None
+
+    def kubeconfig(self, user: str, *, address: str, authority: str) -> str:
+        context = {"cluster": "goldenpipe", "user": user, "namespace": DEFAULT_NAMESPACE}
+        document: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {"name": "goldenpipe", "cluster": {"certificate-authority-data": authority, "server": address}}
+            ],
+            "users": [{"name": user, "user": {"token": self._tokens[user]}}],
+            "contexts": [{"name": "goldenpipe", "context": context}],
+            "current-context": "goldenpipe",
+        }
+        return yaml.safe_dump(document, sort_keys=False)
+
+
+def _entry(user: User) -> Object:
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    return {"name": user.name, "token": token, "rules": [rule.as_json() for rule in user.rules]}
+
+
+def _user(entry: Object) -> User:
+    return User(name=entry["name"], rules=tuple(Rule.from_json(rule) for rule in entry["rules"]))

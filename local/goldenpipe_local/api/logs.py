@@ -1,0 +1,87 @@
+"""Pod logs: asked of the node that runs the Pod, and passed on as they come."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import aiohttp
+from aiohttp import web
+
+from goldenpipe_kube import Object
+from goldenpipe_local.api.errors import ApiError, bad_request
+from goldenpipe_local.api.registry import Registry
+from goldenpipe_local.api.requests import Request
+from goldenpipe_local.api.resources import BY_KEY
+
+_PASSED_ON = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes")
+_CONNECT_SECONDS = 5.0
+
+
+class Logs:
+    """A proxy to /containerLogs of the kubelets."""
+
+    def __init__(self, registry: Registry, session: aiohttp.ClientSession) -> None:
+        self._registry = registry
+        self._session = session
+
+    async def serve(self, request: Request) -> web.StreamResponse:
+        pod = self._registry.get(request.resource, request.in_namespace, request.name).object
+        container = _container(pod, request.query("container"))
+        address = self._kubelet_of(pod)
+        query = {key: value for key, value in request.http.query.items() if key in _PASSED_ON}
+        url = f"{address}/containerLogs/{request.in_namespace}/{request.name}/{container}"
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        try:
+            # the kubelet's certificate is its own, as on a real cluster without certificate rotation
+            async with self._session.get(url, params=query, ssl=False, timeout=limit) as upstream:
+                return await _pass_on(request.http, upstream)
+        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+            words = str(error) or type(error).__name__
+            message = f'Get "{url}": the node {pod["spec"]["nodeName"]} does not answer: {words}'
+            raise ApiError(500, "InternalError", message) from error
+
+    def _kubelet_of(self, pod: Object) -> str:
+        name = pod["metadata"]["name"]
+        node_name = pod["spec"].get("nodeName")
+        if not node_name:
+            message = f"pod {name} does not have a host assigned"
+            raise bad_request(message)
+        node = self._registry.get(BY_KEY["nodes"], "", node_name).object
+        status = node.get("status") or {}
+        addresses = {item["type"]: item["address"] for item in status.get("addresses") or []}
+        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
+        if "InternalIP" not in addresses or not port:
+            message = f"the node {node_name} has not said where its logs are served: is it ready?"
+            raise ApiError(500, "InternalError", message)
+        host = addresses["InternalIP"]
+        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def _container(pod: Object, asked: str) -> str:
+    name = pod["metadata"]["name"]
+    groups = ("containers", "initContainers")
+    names = [container["name"] for group in groups for container in pod["spec"].get(group) or []]
+    if asked and asked not in names:
+        message = f"container {asked} is not valid for pod {name}"
+        raise bad_request(message)
+    if not asked and len(pod["spec"]["containers"]) > 1:
+        choices = " ".join(container["name"] for container in pod["spec"]["containers"])
+        message = f"a container name must be specified for pod {name}, choose one of: [{choices}]"
+        raise bad_request(message)
+    return asked or str(names[0])
+
+
+async def _pass_on(http: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    if upstream.status >= 400:
+        text = (await upstream.text()).strip()
+        reason = {400: "BadRequest", 404: "NotFound"}.get(upstream.status, "InternalError")
+        raise ApiError(upstream.status, reason, text or f"the node answered {upstream.status}")
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(http)
+    # a node that goes away in the middle ends the log; a client that goes away wants no more of it
+    with suppress(ConnectionError, aiohttp.ClientError):
+        async for chunk in upstream.content.iter_any():
+            await response.write(chunk)
+    with suppress(ConnectionError):
+        await response.write_eof()
+    return response
