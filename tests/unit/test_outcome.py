@@ -1,0 +1,86 @@
+"""What a Job did, read from its objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from goldenpipe.model.outcome import outcome_of
+
+Object = dict[str, Any]
+
+
+def job(*conditions: Object) -> Object:
+    return {"spec": {"activeDeadlineSeconds": 60}, "status": {"conditions": list(conditions)}}
+
+
+def condition(kind: str, reason: str = "", message: str = "") -> Object:
+    return {"type": kind, "status": "True", "reason": reason, "message": message}
+
+
+def pod(
+    code: int | None = None, message: str = "", *, at: str = "2026-01-01T00:00:00Z", reason: str = "Error"
+) -> Object:
+    state: Object = {"running": {}}
+    if code is not None:
+        state = {"terminated": {"exitCode": code, "reason": reason, "message": message}}
+    return {
+        "metadata": {"name": f"p-{at}", "creationTimestamp": at},
+        "status": {"phase": "Running", "containerStatuses": [{"name": "step", "state": state}]},
+    }
+
+
+def test_a_running_container_decides_nothing() -> None:
+    assert outcome_of(job(), [pod()]).status == "running"
+
+
+def test_exit_0_moves_the_build_on_before_the_job_says_complete() -> None:
+    outcome = outcome_of(job(), [pod(0, 'done\n{"facts": {"os_id": "debian"}}')])
+    assert (outcome.status, outcome.message, outcome.facts) == ("completed", "done", {"os_id": "debian"})
+
+
+def test_exit_20_fails_at_once_with_the_steps_own_words_and_hint() -> None:
+    outcome = outcome_of(job(), [pod(20, 'package helm not found\n{"hint": "use another name"}')])
+    assert (outcome.status, outcome.message, outcome.hint) == ("failed", "package helm not found", "use another name")
+
+
+def test_exit_10_is_tried_again_by_the_job_and_not_judged_before_it_is() -> None:
+    assert outcome_of(job(), [pod(10, "the network is down")]).status == "running"
+    failed = job(condition("Failed", "BackoffLimitExceeded"))
+    assert outcome_of(failed, [pod(10, "the network is down")]).message == "the network is down"
+
+
+def test_only_the_latest_attempt_speaks() -> None:
+    pods = [pod(10, "first", at="2026-01-01T00:00:00Z"), pod(0, "second", at="2026-01-01T00:00:20Z")]
+    assert outcome_of(job(), pods).message == "second"
+
+
+def test_a_deadline_is_told_in_seconds_and_with_what_the_pod_waited_for() -> None:
+    waiting = pod()
+    waiting["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ErrImagePull", "message": "no route"}}
+    outcome = outcome_of(job(condition("Failed", "DeadlineExceeded")), [waiting])
+    assert "60 s" in outcome.message
+    assert "ErrImagePull: no route" in outcome.message
+
+
+def test_a_container_that_ran_out_of_memory_is_named_as_such() -> None:
+    outcome = outcome_of(job(condition("Failed", "BackoffLimitExceeded")), [pod(137, reason="OOMKilled")])
+    assert "memory" in outcome.message
+    assert "limits.memory" in str(outcome.hint)
+
+
+def test_a_silent_container_still_leaves_its_exit_code() -> None:
+    outcome = outcome_of(job(condition("Failed", "BackoffLimitExceeded")), [pod(3)])
+    assert "exit code 3" in outcome.message
+
+
+def test_a_teams_own_container_may_leave_plain_text() -> None:
+    assert outcome_of(job(), [pod(20, "scanner found\ntwo things")]).message == "scanner found"
+
+
+def test_a_job_that_failed_without_a_pod_tells_its_own_reason() -> None:
+    outcome = outcome_of(job(condition("Failed", "BackoffLimitExceeded", "Job has reached the limit")), [])
+    assert outcome.message == "Job has reached the limit"
+
+
+def test_a_completed_job_counts_even_if_its_pod_is_gone() -> None:
+    assert outcome_of(job(condition("Complete")), []).status == "completed"
