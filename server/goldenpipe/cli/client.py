@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from goldenpipe.cli.errors import CliError
+from goldenpipe.cli.output import count
 
 Document = dict[str, Any]
 """A JSON object as the API sends it."""
@@ -43,7 +44,7 @@ class ApiError(CliError):
             faults = tuple(f"{fault['path'] or 'request'}: {fault['message']}" for fault in details)
         except (ValueError, KeyError, TypeError):
             return cls(status, f"the server answered {status}, and not as GoldenPipe does; is the address right?")
-        return cls(status, f"the request has {_count(len(faults), 'fault')}:" if faults else message, faults)
+        return cls(status, f"the request has {count(len(faults), 'fault')}:" if faults else message, faults)
 
 
 class Unreachable(CliError):
@@ -92,8 +93,8 @@ class Client:
     def images(self, filters: list[tuple[str, str]]) -> list[Document]:
         return self._all("images", filters)
 
-    def vms(self, filters: list[tuple[str, str]]) -> list[Document]:
-        return self._all("vms", filters)
+    def vms(self) -> list[Document]:
+        return self._all("vms", [])
 
     def watch_status(self, name: str) -> Iterator[Document]:
         """Each status document as it changes, until the image is ready or failed; `ApiError` 404 when it is gone."""
@@ -230,10 +231,6 @@ def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
 
 def _segment(name: str) -> str:
     return urllib.parse.quote(name, safe="")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _checked_address(server: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 
 from goldenpipe.cli.app import Options, debug_option, output_option
-from goldenpipe.cli.output import print_json
+from goldenpipe.cli.output import count, print_json
 
 
 @click.command()
@@ -20,14 +21,15 @@ def lint(_: Options, folders: tuple[Path, ...], output: str) -> None:
 
     Exits 1 if there is a fault.
     """
-    from goldenpipe.templating.lint import lint as find_faults
+    from goldenpipe.lint import lint as find_faults
 
-    findings = find_faults(list(folders))
+    findings = find_faults(folder.absolute() for folder in folders)
     if output == "json":
-        print_json([{"path": str(each.path), "line": each.line, "message": each.message} for each in findings])
+        print_json([dataclasses.asdict(finding) for finding in findings])
     else:
-        for each in findings:
-            click.echo(f"{each.path}:{each.line}: {each.message}")
-        click.echo(f"{len(findings)} faults." if findings else "No faults.", err=True)
+        for finding in findings:
+            place = finding.path if finding.line is None else f"{finding.path}:{finding.line}"
+            click.echo(f"{place}: {finding.message}")
+        click.echo(f"{count(len(findings), 'fault')}." if findings else "No faults.", err=True)
     if findings:
         click.get_current_context().exit(1)

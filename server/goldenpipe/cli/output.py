@@ -80,3 +80,7 @@ def size(number: float) -> str:
             return f"{number:.0f}{unit}" if unit == "B" else f"{number:.1f}{unit}"
         number /= 1024
     return f"{number:.1f}Ti"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

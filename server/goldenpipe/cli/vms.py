@@ -9,14 +9,11 @@ from goldenpipe.cli.output import age, print_json, print_table
 
 
 @click.command()
-@click.option("-l", "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only with this label; repeatable.")
-@click.option("--status", help="Only with this status: pending, running, stopped, failed or deleting.")
 @output_option
 @client_command
-def vms(options: Options, labels: tuple[str, ...], status: str | None, output: str) -> None:
+def vms(options: Options, output: str) -> None:
     """List the build VMs."""
-    filters = [("label", label) for label in labels] + ([("status", status)] if status else [])
-    found = options.client().vms(filters)
+    found = options.client().vms()
     if output == "json":
         print_json(found)
     elif found:
@@ -34,4 +31,4 @@ def vms(options: Options, labels: tuple[str, ...], status: str | None, output: s
         ]
         print_table(("NAME", "IMAGE", "STATUS", "IP", "CPU", "MEMORY", "AGE"), rows)
     else:
-        click.echo("No VMs." if not filters else "No VMs like that.", err=True)
+        click.echo("No VMs.", err=True)
