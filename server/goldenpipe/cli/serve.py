@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ from goldenpipe.cli.paths import data_dir as default_data_dir
 @debug_option
 @click.pass_obj
 def serve(
-    _: Options,
+    options: Options,
     *,
     listen: tuple[str, int],
     data_dir: Path,
@@ -54,21 +55,22 @@ def serve(
     if local and kubeconfig:
         message = "--local and --kubeconfig exclude each other."
         raise click.UsageError(message)
-    from goldenpipe.service import run
+    from goldenpipe.cli.running import serve as run
+    from goldenpipe.cli.running import set_up_logging
     from goldenpipe.settings import Settings
     from goldenpipe_kube.client import in_cluster
 
     own_cluster = local or not (kubeconfig or in_cluster())
     if own_cluster and not local:
         click.echo("No --kubeconfig, and not inside Kubernetes: using the local cluster on this machine.", err=True)
-    run(
-        Settings(
-            host=listen[0],
-            port=listen[1],
-            data_dir=data_dir.absolute(),
-            templates=tuple(folder.absolute() for folder in templates),
-            kubeconfig=kubeconfig.absolute() if kubeconfig else None,
-            local=own_cluster,
-            max_builds=max_builds,
-        )
+    set_up_logging(debug=options.debug)
+    settings = Settings(
+        host=listen[0],
+        port=listen[1],
+        data_dir=data_dir.absolute(),
+        templates=tuple(folder.absolute() for folder in templates),
+        kubeconfig=kubeconfig.absolute() if kubeconfig else None,
+        local=own_cluster,
+        max_builds=max_builds,
     )
+    asyncio.run(run(settings))
