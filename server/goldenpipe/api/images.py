@@ -144,7 +144,7 @@ def _after(text: str | None, faults: list[Fault]) -> str | None:
     if text is None:
         return None
     try:
-        return base64.urlsafe_b64decode(text.encode()).decode()
+        return base64.b64decode(text.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
         faults.append(Fault("continue", "is not the `continue` of an earlier answer"))
         return None

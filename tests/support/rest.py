@@ -1,0 +1,53 @@
+"""The REST API of one running service, as a caller sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+
+Object = dict[str, Any]
+
+
+class Rest:
+    """Requests with JSON in and out."""
+
+    def __init__(self, address: str, session: aiohttp.ClientSession) -> None:
+        self.address, self.session = address, session
+
+    async def call(self, method: str, path: str, **arguments: Any) -> tuple[int, Object]:
+        """Status and JSON of the answer."""
+        async with self.session.request(method, self.address + path, **arguments) as answer:
+            return answer.status, await answer.json()
+
+    async def get(self, path: str) -> Object:
+        status, body = await self.call("GET", path)
+        assert status == 200, body
+        return body
+
+    async def text(self, path: str) -> str:
+        async with self.session.get(self.address + path) as answer:
+            return await answer.text()
+
+    async def create(self, name: str, **changes: Any) -> Object:
+        document = {"name": name, "os_type": "linux", "base_iso_url": "https://images.example/base.qcow2", **changes}
+        status, body = await self.call("POST", "/api/v1/images", json=document)
+        assert status == 202, body
+        return body
+
+    async def statuses(self, name: str, *, seconds: float = 60) -> AsyncIterator[Object]:
+        """Every status document from now until the image has ended or is gone."""
+        url = f"{self.address}/api/v1/images/{name}/status"
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        async with self.session.get(url, params={"watch": "true"}, timeout=timeout) as answer:
+            async for line in answer.content:
+                yield json.loads(line)
+
+    async def end(self, name: str, *, seconds: float = 60) -> Object:
+        """The last status document."""
+        last: Object = {}
+        async for document in self.statuses(name, seconds=seconds):
+            last = document
+        return last
