@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +13,7 @@ import click
 
 from goldenpipe.cli.app import Options, debug_option
 from goldenpipe.cli.errors import CliError
-from goldenpipe.cli.progress import View, display
+from goldenpipe.cli.progress import Display, View, display
 from goldenpipe_local.base_image import DISTRIBUTIONS, BaseImageError, Distribution, build
 
 T = TypeVar("T")
@@ -34,8 +33,8 @@ def base_image(_: Options, distribution: Distribution, out: Path) -> None:
     Made from the distribution's own packages in two to three minutes; boots by BIOS and UEFI; holds cloud-init, an SSH
     server and the QEMU guest agent.
     """
-    with shown(distribution) as say:
-        made(build(distribution, out, say=say))
+    with display(sys.stderr) as shown:
+        made(build(distribution, out, say=teller(distribution, shown)))
     click.echo(f"Use it in a request: base_iso_url: {out.absolute().as_uri()}", err=True)
 
 
@@ -47,13 +46,11 @@ def made(work: Coroutine[None, None, T]) -> T:
         raise CliError(str(error), hint="What this machine lacks: goldenpipe doctor") from error
 
 
-@contextmanager
-def shown(title: str) -> Iterator[Callable[[str], None]]:
+def teller(title: str, shown: Display) -> Callable[[str], None]:
     """Takes lines such as `[ 42%] Installing packages` and shows them as progress."""
-    with display(sys.stderr) as shown:
 
-        def say(line: str) -> None:
-            if match := _LINE.match(line):
-                shown.show(View(title=title, percent=int(match[1]), message=match[2]))
+    def say(line: str) -> None:
+        if match := _LINE.match(line):
+            shown.show(View(title=title, percent=int(match[1]), message=match[2]))
 
-        yield say
+    return say

@@ -16,7 +16,7 @@ from goldenpipe.cli.errors import CliError
 from goldenpipe.cli.output import duration, seconds_between
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.progress import Progress
 
 
@@ -134,7 +134,7 @@ class Lines:
 
 
 @contextmanager
-def live_bar(console: Console) -> Iterator[Display]:
+def live_bar(console: Console, *, transient: bool = False) -> Iterator[Bar]:
     """One line that stays in its place: bar, step, message and the time since the request."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Column
@@ -151,12 +151,15 @@ def live_bar(console: Console) -> Iterator[Display]:
         TimeElapsedColumn(),
         console=console,
         expand=True,
+        transient=transient,
     )
     with progress:
-        yield _Bar(progress)
+        yield Bar(progress)
 
 
-class _Bar:
+class Bar:
+    """The live line."""
+
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=100, step="", message="", start=False)
@@ -172,6 +175,10 @@ class _Bar:
         )
         if view.failed:
             self._progress.stop_task(self._task)
+
+    def renderable(self) -> RenderableType:
+        """Its last state, to be printed once more."""
+        return self._progress.get_renderable()
 
 
 def took(document: Document) -> str:
