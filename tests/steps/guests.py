@@ -1,6 +1,6 @@
 """A guest for the tests: a real Debian with its own OpenSSH server, in namespaces of its own, on a loopback port.
 
-The root file system is made once by mmdebstrap and kept in the user's cache folder; each guest writes to an overlay of it.
+The root file system is made once by mmdebstrap and kept in the cache folder; each guest writes to an overlay of it.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ class Guest:
     key: asyncssh.SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-ed25519"))
     host_key: asyncssh.SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-ed25519"))
     process: asyncio.subprocess.Process | None = None
+    _draining: asyncio.Task[bytes] | None = None
 
     @property
     def root(self) -> Path:
@@ -119,19 +120,24 @@ class Guest:
             self._prepare()
         (self.here / "boot_id").write_text(f"{uuid.uuid4()}\n")
         environ = {**os.environ, "BASE": str(self.base), "HERE": str(self.here), "PORT": str(self.port)}
-        with (self.here / "sshd.log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *("unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "sh", "-c", _START),
-                env=environ,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = await asyncio.create_subprocess_exec(
+            *("unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "sh", "-c", _START),
+            env=environ,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self.process.stderr is not None
+        async with asyncio.timeout(20):
+            while b"Server listening" not in (line := await self.process.stderr.readline()):
+                assert line, "the guest's SSH server ended"
+        self._draining = asyncio.create_task(self.process.stderr.read())
 
     async def stop(self) -> None:
         """Pull the plug: everything in the guest is killed at once."""
         if self.process and self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
+            assert self._draining is not None
+            await self._draining
         self.process = None
 
     async def reboot(self) -> None:
@@ -188,11 +194,8 @@ class Guest:
 
     async def _pid_one(self) -> int:
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        async with asyncio.timeout(10):
-            while not (found := children.read_text().split()):
-                await asyncio.sleep(0.01)
-        return int(found[0])
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
 
 
 def _free_port() -> int:

@@ -119,7 +119,10 @@ MANAGERS = {
         name="dnf",
         script=_DNF,
         unknown=(r"^No match for argument: (.+?)\s*$",),
-        counted=r"^\s*(?:Installing|Upgrading|Reinstalling)\s*:\s*(\S+).*?(\d+)/(\d+)\s*$|^\[\s*(\d+)/(\d+)\] Installing (\S+)",
+        counted=(
+            r"^\s*(?:Installing|Upgrading|Reinstalling)\s*:\s*(\S+).*?(\d+)/(\d+)\s*$"
+            r"|^\[\s*(\d+)/(\d+)\] Installing (\S+)"
+        ),
     ),
     "zypper": Manager(
         name="zypper",

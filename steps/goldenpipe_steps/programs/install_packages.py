@@ -43,7 +43,7 @@ async def run(step: Step) -> Report:
     if progress.present:
         return step.done(f"{some(asked)}: already there", packages=len(asked), installed=0)
     along = progress.total - len(names)
-    more = f" and {along} that they need" if along > 0 else ""
+    more = f", and {along} more that they need" if along > 0 else ""
     return step.done(f"Installed {some(asked)}{more}", packages=len(asked), installed=progress.total)
 
 

@@ -30,7 +30,9 @@ place() {  # path, mode, owner, keep: the new content is on stdin
     if [ -e "$path" ] && [ "$4" = keep ]; then cp -p "$path" "$new" || return
     else rm -f "$new"; (umask 077; : >"$new") || return; fi
     base64 -d >"$new" || { rm -f "$new"; return 1; }
-    if [ ! -e "$path" ] || [ "$4" != keep ]; then chown "$3" "$new" && chmod "$2" "$new" || { rm -f "$new"; return 1; }; fi
+    if [ ! -e "$path" ] || [ "$4" != keep ]; then
+        chown "$3" "$new" && chmod "$2" "$new" || { rm -f "$new"; return 1; }
+    fi
     mv -f "$new" "$path"
     [ ! -x /sbin/restorecon ] || restorecon "$path"
 }

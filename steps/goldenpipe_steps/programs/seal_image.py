@@ -1,0 +1,177 @@
+"""Removes every trace of the build and of this machine from the guest, trims its disk and powers it off.
+
+Only a machine that powered off cleanly after the sealing began is a sealed image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from goldenpipe_kube import Kube, KubeError
+from goldenpipe_kube.kinds import Object
+from goldenpipe_steps.kit.cluster import gone, status, watch_one, why_ended
+from goldenpipe_steps.kit.errors import Permanent, StepError
+from goldenpipe_steps.kit.guest import Guest
+from goldenpipe_steps.kit.log import duration, size
+from goldenpipe_steps.kit.report import Report
+from goldenpipe_steps.kit.shell import quote, write_file
+from goldenpipe_steps.kit.ssh import GuestLost, read_login
+from goldenpipe_steps.kit.step import Step
+
+SEALING = "goldenpipe.io/sealing"
+"""Annotation of the VirtualMachine: the seal began. Without it, a machine that is off was not sealed."""
+USED = "goldenpipe.io/used-bytes"
+POWEROFF_SECONDS = 300.0
+_SCRIPT = Path(__file__).with_name("seal.sh")
+_HERE = "/run/goldenpipe-seal"
+_FOLLOW = f"tail -n +1 -f {_HERE}/out & read -r hangup; kill $!; : >{_HERE}/go"
+
+
+@dataclass
+class _Seen:
+    """What the guest told before it went."""
+
+    used_bytes: int | None = None
+    errors: tuple[str, ...] = ()
+    table: tuple[str, ...] = ()
+
+
+async def run(step: Step) -> Report:
+    limit = step.params.seconds("poweroff_timeout_seconds", POWEROFF_SECONDS)
+    seen = _Seen()
+    async with step.kube() as kube:
+        vm = await kube.find("VirtualMachine", step.input.vm)
+        if vm is None:
+            raise gone("VirtualMachine", step.input.vm)
+        began = _annotation(vm, SEALING) is not None
+        off = asyncio.create_task(_powered_off(kube, step.input.vm, began))
+        work = asyncio.create_task(_seal(step, kube, seen, began))
+        try:
+            await asyncio.wait({off, work}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+                step.progress(90, "Waiting for the machine to power off")
+            await _off_within(off, limit, step.input.vm)
+            await asyncio.wait({work}, timeout=1.0)
+        finally:
+            for task in (off, work):
+                task.cancel()
+            await asyncio.gather(off, work, return_exceptions=True)
+        if seen.errors:
+            message = f"the image is not clean: {'; '.join(seen.errors)}"
+            raise Permanent(message)
+        used = seen.used_bytes or await _remembered(kube, step.input.vm)
+    words = f"; {size(used)} in use" if used else ""
+    return step.done(f"Sealed, and powered off cleanly{words}", used_bytes=used)
+
+
+async def _seal(step: Step, kube: Kube, seen: _Seen, began: bool) -> None:
+    """Start the seal, or go on with one that an earlier attempt began; tell what it says until the guest is gone."""
+    try:
+        async with step.guest() as guest:
+            step.progress(5, "Sealing")
+            await kube.patch("VirtualMachine", step.input.vm, {"metadata": {"annotations": {SEALING: "true"}}})
+            answer = await guest.sh(_start_script(step), check="starting the seal")
+            step.say(answer.out.strip())
+            with suppress(GuestLost, OSError, asyncssh.Error):
+                await _tell(step, kube, guest, seen)
+    except (GuestLost, StepError) as error:
+        if not began:
+            raise
+        # the earlier attempt's seal has removed the user we would log in as
+        step.say(f"The guest lets nobody in any more ({error.message}); an earlier attempt has begun to seal it.")
+
+
+def _start_script(step: Step) -> str:
+    assert step.input.guest is not None
+    key = read_login(step.input.guest, step.ssh_folder).key.export_public_key().decode().split()[1]
+    names = f"{step.input.vm} {step.input.build}"
+    values = {"build_user": step.params.get("build_user", str, step.input.guest.user), "build_key": key}
+    values["our_names"] = names
+    given = "".join(f"{name}={quote(value)}\n" for name, value in values.items())
+    text = f"{given}{_SCRIPT.read_text()}"
+    return (
+        f"umask 077\nif mkdir {_HERE} 2>/dev/null; then\n: >{_HERE}/out\n"
+        f"{write_file(f'{_HERE}/run', text.encode(), 0o700)}"
+        f"setsid sh {_HERE}/run >>{_HERE}/out 2>&1 </dev/null &\nfi\n"
+    )
+
+
+async def _tell(step: Step, kube: Kube, guest: Guest, seen: _Seen) -> None:
+    process = await guest.open(_FOLLOW)
+    async for raw in process.stdout:
+        line = raw.decode(errors="replace").rstrip("\n")
+        if not line.startswith("\036"):
+            step.say(line)
+            seen.table = (*seen.table, line)
+            continue
+        word, _, rest = line[1:].partition(" ")
+        if word == "used":
+            seen.used_bytes = used_bytes(list(seen.table)) or None
+            await _remember(kube, step.input.vm, seen.used_bytes)
+            step.say("Powering off")
+            process.stdin.write_eof()
+            await process.wait_closed()
+            return
+        if word == "error":
+            seen.errors = (*seen.errors, rest)
+        else:
+            step.progress(float(word), rest)
+
+
+async def _powered_off(kube: Kube, name: str, began: bool) -> None:
+    """Return once the VMI has Succeeded after the seal began; anything else that ends it is a failure."""
+    async with aclosing(watch_one(kube, "VirtualMachineInstance", name)) as states:
+        async for vmi in states:
+            if vmi is None:
+                raise gone("VirtualMachineInstance", name)
+            phase = status(vmi).get("phase")
+            if phase == "Failed":
+                reason = why_ended(vmi) or "no reason given"
+                message = f"the machine did not power off cleanly but failed: {reason}"
+                raise Permanent(message, hint="The disk cannot be trusted; build again.")
+            if phase == "Succeeded":
+                if began or _annotation(await kube.get("VirtualMachine", name), SEALING):
+                    return
+                message = "the guest powered off by itself before it was sealed"
+                raise Permanent(message, hint="Does a script of the request schedule a shutdown? It must not.")
+
+
+async def _off_within(off: asyncio.Task[None], limit: float, name: str) -> None:
+    try:
+        async with asyncio.timeout(limit):
+            await asyncio.shield(off)
+    except TimeoutError:
+        message = f"the machine {name} did not power off within {duration(limit)} after it was sealed"
+        raise Permanent(
+            message, hint="A service of the guest may refuse to stop; its console log may name it."
+        ) from None
+
+
+async def _remember(kube: Kube, name: str, count: int | None) -> None:
+    with suppress(KubeError):
+        await kube.patch("VirtualMachine", name, {"metadata": {"annotations": {USED: str(count or "")}}})
+
+
+async def _remembered(kube: Kube, name: str) -> int | None:
+    text = _annotation(await kube.get("VirtualMachine", name), USED) or ""
+    return int(text) if text.isdigit() else None
+
+
+def _annotation(obj: Object, key: str) -> str | None:
+    return (obj["metadata"].get("annotations") or {}).get(key)
+
+
+def used_bytes(table: list[str]) -> int:
+    """The sum over the disks' file systems in `df -kP`'s table, each device once."""
+    devices: dict[str, int] = {}
+    for line in table:
+        parts = line.split()
+        if len(parts) >= 6 and parts[0].startswith("/dev/") and not parts[0].startswith(("/dev/loop", "/dev/sr")):
+            devices[parts[0]] = int(parts[2]) * 1024
+    return sum(devices.values())
