@@ -28,7 +28,7 @@ _NOT_A_DISK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """`name` is qcow2 or raw, with the compression after a plus; empty if it is no disk image, and `fault` says what it is."""
+    """`name` is qcow2 or raw, with the compression after a plus; of what is no disk image `fault` says what it is."""
 
     name: str = ""
     virtual_size: int | None = None

@@ -63,12 +63,14 @@ async def _fetch(url: str) -> Source:
     limit = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
     headers = {"Range": f"bytes=0-{HEAD_BYTES - 1}", "Accept-Encoding": "identity"}
     try:
-        async with aiohttp.ClientSession(timeout=limit, trust_env=True, auto_decompress=False) as session:
-            async with session.get(url, headers=headers) as answer:
-                if answer.status >= 400:
-                    raise _refused(url, answer.status, answer.reason or "")
-                head = await _read(answer)
-                return Source(head=head, total=_total(answer), content_type=answer.content_type)
+        async with (
+            aiohttp.ClientSession(timeout=limit, trust_env=True, auto_decompress=False) as session,
+            session.get(url, headers=headers) as answer,
+        ):
+            if answer.status >= 400:
+                raise _refused(url, answer.status, answer.reason or "")
+            head = await _read(answer)
+            return Source(head=head, total=_total(answer), content_type=answer.content_type)
     except StepError:
         raise
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

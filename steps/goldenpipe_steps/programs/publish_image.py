@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from goldenpipe_kube import Kube
+from goldenpipe_kube import Forbidden, Kube
 from goldenpipe_steps.kit.cluster import condition, status
 from goldenpipe_steps.kit.errors import Permanent, Temporary
 from goldenpipe_steps.kit.log import size
@@ -19,7 +19,7 @@ async def run(step: Step) -> Report:
         await _import_is_complete(kube, step.input.disk)
         used = await _disk_is_bound(kube, step.input.disk)
         step.progress(70, f"Checking the DataSource {step.input.image}")
-        await _source_is_ready(kube, step.input.image)
+        await _source_is_ready(step, kube, step.input.image)
     if used is None:
         used = step.params.get("used_bytes", int, 0) or None
     words = f", {size(used)} in use" if used else ""
@@ -58,8 +58,12 @@ async def _disk_is_bound(kube: Kube, name: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-async def _source_is_ready(kube: Kube, name: str) -> None:
-    source = await kube.find("DataSource", name)
+async def _source_is_ready(step: Step, kube: Kube, name: str) -> None:
+    try:
+        source = await kube.find("DataSource", name)
+    except Forbidden:
+        step.say("The step's service account may not read DataSources, so this one is not checked.")
+        return
     if source is None:
         message = f"there is no DataSource {name}, by which VMs would use the image"
         raise Permanent(message, hint="The service makes it before this step; was it deleted?")

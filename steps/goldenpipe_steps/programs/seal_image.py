@@ -6,6 +6,7 @@ Only a machine that powered off cleanly after the sealing began is a sealed imag
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from pathlib import Path
 import asyncssh
 
 from goldenpipe_kube import Kube, KubeError
-from goldenpipe_kube.kinds import Object
 from goldenpipe_steps.kit.cluster import gone, status, watch_one, why_ended
 from goldenpipe_steps.kit.errors import Permanent, StepError
 from goldenpipe_steps.kit.guest import Guest
@@ -23,9 +23,10 @@ from goldenpipe_steps.kit.shell import quote, write_file
 from goldenpipe_steps.kit.ssh import GuestLost, read_login
 from goldenpipe_steps.kit.step import Step
 
-SEALING = "goldenpipe.io/sealing"
-"""Annotation of the VirtualMachine: the seal began. Without it, a machine that is off was not sealed."""
-USED = "goldenpipe.io/used-bytes"
+BEGINS = "The seal begins"
+"""A line of the log. An attempt that comes later finds it in the log of the earlier one's Pod, and knows that a machine
+which is off by then was sealed, and did not merely power off by itself."""
+USED = "Used bytes: "
 POWEROFF_SECONDS = 300.0
 _SCRIPT = Path(__file__).with_name("seal.sh")
 _HERE = "/run/goldenpipe-seal"
@@ -34,8 +35,10 @@ _FOLLOW = f"tail -n +1 -f {_HERE}/out & read -r hangup; kill $!; : >{_HERE}/go"
 
 @dataclass
 class _Seen:
-    """What the guest told before it went."""
+    """What is known of the seal, from this attempt or an earlier one."""
 
+    began: bool = False
+    earlier: bool = False
     used_bytes: int | None = None
     errors: tuple[str, ...] = ()
     table: tuple[str, ...] = ()
@@ -43,45 +46,55 @@ class _Seen:
 
 async def run(step: Step) -> Report:
     limit = step.params.seconds("poweroff_timeout_seconds", POWEROFF_SECONDS)
-    seen = _Seen()
     async with step.kube() as kube:
-        vm = await kube.find("VirtualMachine", step.input.vm)
-        if vm is None:
-            raise gone("VirtualMachine", step.input.vm)
-        began = _annotation(vm, SEALING) is not None
-        off = asyncio.create_task(_powered_off(kube, step.input.vm, began))
-        work = asyncio.create_task(_seal(step, kube, seen, began))
+        seen = await _earlier_attempts(step, kube)
+        off = asyncio.create_task(_powered_off(kube, step.input.vm, seen))
+        work = asyncio.create_task(_seal(step, seen))
         try:
             await asyncio.wait({off, work}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
+            if work.done() and not (off.done() and seen.began):
                 work.result()
                 step.progress(90, "Waiting for the machine to power off")
             await _off_within(off, limit, step.input.vm)
-            await asyncio.wait({work}, timeout=1.0)
         finally:
             for task in (off, work):
                 task.cancel()
             await asyncio.gather(off, work, return_exceptions=True)
-        if seen.errors:
-            message = f"the image is not clean: {'; '.join(seen.errors)}"
-            raise Permanent(message)
-        used = seen.used_bytes or await _remembered(kube, step.input.vm)
-    words = f"; {size(used)} in use" if used else ""
-    return step.done(f"Sealed, and powered off cleanly{words}", used_bytes=used)
+    if seen.errors:
+        message = f"the image is not clean: {'; '.join(seen.errors)}"
+        raise Permanent(message)
+    words = f"; {size(seen.used_bytes)} in use" if seen.used_bytes else ""
+    return step.done(f"Sealed, and powered off cleanly{words}", used_bytes=seen.used_bytes)
 
 
-async def _seal(step: Step, kube: Kube, seen: _Seen, began: bool) -> None:
+async def _earlier_attempts(step: Step, kube: Kube) -> _Seen:
+    """What the logs of this step's earlier Pods tell."""
+    seen = _Seen()
+    labels = f"goldenpipe.io/build={step.input.build},goldenpipe.io/step={step.input.step}"
+    for pod in await kube.list("Pod", labels=labels):
+        if status(pod).get("phase") not in ("Failed", "Succeeded"):
+            continue
+        with suppress(KubeError):
+            text = b"".join([chunk async for chunk in kube.logs(pod["metadata"]["name"])]).decode(errors="replace")
+            seen.earlier = seen.earlier or BEGINS in text
+            if found := re.search(rf"^{USED}(\d+)$", text, re.MULTILINE):
+                seen.used_bytes = int(found[1])
+    seen.began = seen.earlier
+    return seen
+
+
+async def _seal(step: Step, seen: _Seen) -> None:
     """Start the seal, or go on with one that an earlier attempt began; tell what it says until the guest is gone."""
     try:
         async with step.guest() as guest:
-            step.progress(5, "Sealing")
-            await kube.patch("VirtualMachine", step.input.vm, {"metadata": {"annotations": {SEALING: "true"}}})
+            step.say(BEGINS)
+            seen.began = True
             answer = await guest.sh(_start_script(step), check="starting the seal")
             step.say(answer.out.strip())
             with suppress(GuestLost, OSError, asyncssh.Error):
-                await _tell(step, kube, guest, seen)
-    except (GuestLost, StepError) as error:
-        if not began:
+                await _tell(step, guest, seen)
+    except StepError as error:
+        if not seen.earlier:
             raise
         # the earlier attempt's seal has removed the user we would log in as
         step.say(f"The guest lets nobody in any more ({error.message}); an earlier attempt has begun to seal it.")
@@ -102,7 +115,7 @@ def _start_script(step: Step) -> str:
     )
 
 
-async def _tell(step: Step, kube: Kube, guest: Guest, seen: _Seen) -> None:
+async def _tell(step: Step, guest: Guest, seen: _Seen) -> None:
     process = await guest.open(_FOLLOW)
     async for raw in process.stdout:
         line = raw.decode(errors="replace").rstrip("\n")
@@ -113,7 +126,7 @@ async def _tell(step: Step, kube: Kube, guest: Guest, seen: _Seen) -> None:
         word, _, rest = line[1:].partition(" ")
         if word == "used":
             seen.used_bytes = used_bytes(list(seen.table)) or None
-            await _remember(kube, step.input.vm, seen.used_bytes)
+            step.say(f"{USED}{seen.used_bytes or 'unknown'}")
             step.say("Powering off")
             process.stdin.write_eof()
             await process.wait_closed()
@@ -124,7 +137,7 @@ async def _tell(step: Step, kube: Kube, guest: Guest, seen: _Seen) -> None:
             step.progress(float(word), rest)
 
 
-async def _powered_off(kube: Kube, name: str, began: bool) -> None:
+async def _powered_off(kube: Kube, name: str, seen: _Seen) -> None:
     """Return once the VMI has Succeeded after the seal began; anything else that ends it is a failure."""
     async with aclosing(watch_one(kube, "VirtualMachineInstance", name)) as states:
         async for vmi in states:
@@ -136,7 +149,7 @@ async def _powered_off(kube: Kube, name: str, began: bool) -> None:
                 message = f"the machine did not power off cleanly but failed: {reason}"
                 raise Permanent(message, hint="The disk cannot be trusted; build again.")
             if phase == "Succeeded":
-                if began or _annotation(await kube.get("VirtualMachine", name), SEALING):
+                if seen.began:
                     return
                 message = "the guest powered off by itself before it was sealed"
                 raise Permanent(message, hint="Does a script of the request schedule a shutdown? It must not.")
@@ -151,20 +164,6 @@ async def _off_within(off: asyncio.Task[None], limit: float, name: str) -> None:
         raise Permanent(
             message, hint="A service of the guest may refuse to stop; its console log may name it."
         ) from None
-
-
-async def _remember(kube: Kube, name: str, count: int | None) -> None:
-    with suppress(KubeError):
-        await kube.patch("VirtualMachine", name, {"metadata": {"annotations": {USED: str(count or "")}}})
-
-
-async def _remembered(kube: Kube, name: str) -> int | None:
-    text = _annotation(await kube.get("VirtualMachine", name), USED) or ""
-    return int(text) if text.isdigit() else None
-
-
-def _annotation(obj: Object, key: str) -> str | None:
-    return (obj["metadata"].get("annotations") or {}).get(key)
 
 
 def used_bytes(table: list[str]) -> int:
