@@ -47,10 +47,12 @@ def made(work: Coroutine[None, None, T]) -> T:
 
 
 def teller(title: str, shown: Display) -> Callable[[str], None]:
-    """Takes lines such as `[ 42%] Installing packages` and shows them as progress."""
+    """Takes lines such as `[ 42%] Installing packages` and shows one for each percent of them."""
+    told: set[int] = set()
 
     def say(line: str) -> None:
-        if match := _LINE.match(line):
-            shown.show(View(title=title, percent=int(match[1]), message=match[2]))
+        if (match := _LINE.match(line)) and (percent := int(match[1])) not in told:
+            told.add(percent)
+            shown.show(View(title=title, percent=percent, message=match[2]))
 
     return say
