@@ -98,7 +98,7 @@ install_missing_packages() {
     is_there apt-get || fail "this is no Debian: install what these packages hold with your own package manager, then run it again."
     if [[ $EUID -ne 0 ]]; then
         if ! sudo -n true 2>/dev/null; then
-            printf 'setup: this needs root, and sudo asks for a password here. Run this, then make again:\n\n  sudo sh -c "%s"\n\n' \
+            printf 'setup: this needs root, and sudo is not there or asks for a password. Run this, then make again:\n\n  sudo sh -c "%s"\n\n' \
                 "$command" >&2
             exit 1
         fi
