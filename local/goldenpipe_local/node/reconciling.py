@@ -33,10 +33,20 @@ class Informer:
         self._kube = kube
         self._handlers: list[Handler] = []
         self._gone: deque[str] = deque(maxlen=_REMEMBERED)
+        self._released = False
 
     def subscribe(self, handler: Handler) -> None:
         """Call the handler with each object that is new, changed or gone."""
         self._handlers.append(handler)
+
+    def release(self) -> None:
+        """From now on tell the handlers, beginning with all there is.
+
+        Until all informers are synced nobody may decide: what is not seen yet looks like what is not there.
+        """
+        self._released = True
+        for obj in list(self.items.values()):
+            self._tell(obj)
 
     def get(self, name: str, uid: str | None = None) -> Object | None:
         found = self.items.get(name)
@@ -72,6 +82,8 @@ class Informer:
         self._tell(obj)
 
     def _tell(self, obj: Object) -> None:
+        if not self._released:
+            return
         for handler in self._handlers:
             handler(obj)
 

@@ -117,6 +117,8 @@ class Container:
         if record:
             self.send_signal(signal.SIGKILL)
             ProcessId(**record["shim"]).send_signal(signal.SIGKILL)
+            # wakes those who follow the log of a container whose shim could not say that it ended
+            (self.folder / "ended").touch()
 
     def _group(self) -> int | None:
         """The process group, as long as a process is in it that can only be the container's.

@@ -1,4 +1,4 @@
-"""The kubelet: binds Pods to this node and runs each one's container as a process of the host."""
+"""The kubelet: runs the container of each Pod that is bound to this node as a process of the host."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from goldenpipe_kube import Conflict, Kube, NotFound, Object
+from goldenpipe_kube import Kube, NotFound, Object
 from goldenpipe_local.node.events import Events
 from goldenpipe_local.node.files import private_folder
 from goldenpipe_local.node.objects import is_deleting, is_launcher, name_of, phase_of, seconds_since, uid_of
@@ -78,10 +78,7 @@ class PodController:
             return None
         if is_launcher(pod):
             return None
-        if not pod["spec"].get("nodeName"):
-            await self._bind(pod)
-            return None
-        if pod["spec"]["nodeName"] != self._node:
+        if pod["spec"].get("nodeName") != self._node:
             return None
         if is_deleting(pod):
             return await self._terminate(pod)
@@ -89,25 +86,6 @@ class PodController:
             remove_volumes(self._volumes(pod))
             return None
         return await self._run(pod)
-
-    async def _bind(self, pod: Object) -> None:
-        if is_deleting(pod):
-            return
-        try:
-            await self._post_binding(pod)
-        except (Conflict, NotFound):
-            return  # a scheduler was faster, or the Pod is gone; the watch tells
-        words = f"Successfully assigned {self._kube.namespace}/{name_of(pod)} to {self._node}"
-        self._events.tell(pod, "Scheduled", words, component="default-scheduler")
-
-    async def _post_binding(self, pod: Object) -> None:
-        binding = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": name_of(pod), "uid": uid_of(pod)},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": self._node},
-        }
-        await self._kube._json("POST", self._kube._path("Pod", name_of(pod), "binding"), body=binding)
 
     async def _run(self, pod: Object) -> float | None:
         container = self._container(pod)
