@@ -46,7 +46,9 @@ async def test_a_package_the_table_knows_to_be_missing_says_what_to_do(run: RunI
 
 
 async def test_a_guest_without_network_is_a_temporary_failure(guest: Guest, run: RunInGuest) -> None:
-    await guest.run("echo 'deb http://127.0.0.1:9 bookworm main' >/etc/apt/sources.list; rm -rf /etc/apt/sources.list.d")
+    await guest.run(
+        "echo 'deb http://127.0.0.1:9 bookworm main' >/etc/apt/sources.list; rm -rf /etc/apt/sources.list.d"
+    )
     step = await run("install_packages", packages=["hello"], names={})
     assert step.process.returncode == 10, step.log
     assert "cannot reach its package repositories" in step.message

@@ -58,7 +58,9 @@ async def test_no_password_hash_shows_in_the_guests_process_list(guest: Guest, r
 
 
 async def test_keys_are_added_once_and_others_stay(guest: Guest, run: RunInGuest) -> None:
-    await guest.run("useradd -m -p '*' bob; mkdir /home/bob/.ssh; printf 'ssh-rsa OLD bob' >/home/bob/.ssh/authorized_keys")
+    await guest.run(
+        "useradd -m -p '*' bob; mkdir /home/bob/.ssh; printf 'ssh-rsa OLD bob' >/home/bob/.ssh/authorized_keys"
+    )
     for _ in range(2):
         keyed = await run("authorize_keys", keys=[PUBLIC, PUBLIC], users=["bob"])
         assert keyed.process.returncode == 0, keyed.log

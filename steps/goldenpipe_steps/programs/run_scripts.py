@@ -23,7 +23,7 @@ from goldenpipe_steps.kit.step import Step
 REBOOT_SECONDS = 300.0
 """How long a guest may take to come back; under software emulation a boot takes a minute or two."""
 LAST_LINES = 5
-ENVIRON = (("GOLDENPIPE", "1"), ("DEBIAN_FRONTEND", "noninteractive"))
+ENVIRON = (("GOLDENPIPE", "1"), ("DEBIAN_FRONTEND", "noninteractive"), ("NEEDRESTART_SUSPEND", "1"))
 
 
 @dataclass(frozen=True, kw_only=True)
