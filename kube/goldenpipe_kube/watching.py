@@ -30,11 +30,14 @@ LONGEST_PAUSE = 15.0
 """Seconds between failing lists; doubled each time, with jitter, so that many watchers do not come back at once."""
 
 
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
 @dataclass(frozen=True)
 class Event:
     """One object as it was seen."""
 
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    type: EventType
     object: Object
 
 
