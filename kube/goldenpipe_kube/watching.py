@@ -72,7 +72,8 @@ async def list_then_watch(
                 async for event in _watch_once(source, version):
                     version = event.object["metadata"]["resourceVersion"]
                     if event.type != "BOOKMARK":
-                        yield cast("Event", event)
+                        yield Event(cast("EventType", event.type), event.object)
+                await asyncio.sleep(FIRST_PAUSE * random.random())  # some server may end every watch at once
         except Gone:
             log.debug("watch of %s expired, listing again", name)
         except KubeError as error:
