@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
 
+from clusters import Cluster, cluster_at
 from guests import USER, Guest, base_folder, missing_tools
 from running import Run, Runner, runner
 
@@ -64,3 +65,10 @@ def run(start: RunInGuest) -> RunInGuest:
         return run
 
     return run_step
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    """The local cluster's API, with nobody behind it but the test."""
+    async with cluster_at(tmp_path / "cluster") as one:
+        yield one

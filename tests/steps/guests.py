@@ -27,6 +27,8 @@ useradd -m -s /bin/bash {USER}
 usermod -p '*' {USER}
 mkdir -p /run/sshd
 rm -f /etc/ssh/ssh_host_*
+printf '#!/bin/sh\\nkill 1\\n' >/usr/sbin/poweroff
+chmod 0755 /usr/sbin/poweroff
 {{ echo '# User rules for {USER}'; echo '{USER} ALL=(ALL) NOPASSWD:ALL'; }} >/etc/sudoers.d/90-cloud-init-users
 chmod 0440 /etc/sudoers.d/90-cloud-init-users
 """
@@ -39,6 +41,7 @@ mount --bind "$HERE/boot_id" "$HERE/root/proc/sys/kernel/random/boot_id"
 mount -t tmpfs tmpfs "$HERE/root/run"
 mkdir -p "$HERE/root/run/sshd"
 hostname guest
+if [ -z "$SSHD" ]; then exec chroot "$HERE/root" sh -c 'echo Server listening to nobody >&2; exec sleep infinity'; fi
 exec chroot "$HERE/root" /usr/sbin/sshd -D -e -p "$PORT" -o ListenAddress=127.0.0.1 -o UsePAM=no -o MaxStartups=50
 """
 
@@ -114,12 +117,13 @@ class Guest:
     def ssh_folder(self) -> Path:
         return self.here / "ssh"
 
-    async def start(self) -> None:
+    async def start(self, *, sshd: bool = True) -> None:
         """Boot: a new boot id, a new set of namespaces, the same disk."""
         if not self.root.exists():
             self._prepare()
         (self.here / "boot_id").write_text(f"{uuid.uuid4()}\n")
         environ = {**os.environ, "BASE": str(self.base), "HERE": str(self.here), "PORT": str(self.port)}
+        environ["SSHD"] = "yes" if sshd else ""
         self.process = await asyncio.create_subprocess_exec(
             *("unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "sh", "-c", _START),
             env=environ,
@@ -139,6 +143,12 @@ class Guest:
             assert self._draining is not None
             await self._draining
         self.process = None
+
+    async def powered_off(self) -> None:
+        """Wait until the guest ends by itself."""
+        assert self.process is not None
+        async with asyncio.timeout(60):
+            await self.process.wait()
 
     async def reboot(self) -> None:
         await self.stop()

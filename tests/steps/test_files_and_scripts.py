@@ -129,7 +129,7 @@ async def test_a_guest_that_does_not_come_back_is_a_permanent_failure(guest: Gue
     assert "did not come back" in step.message
 
 
-async def test_sigterm_ends_a_step_with_a_clear_word(guest: Guest, start: RunInGuest) -> None:
+async def test_sigterm_ends_a_step_with_a_clear_word(start: RunInGuest) -> None:
     step = await start("run_scripts", scripts=[{"name": "slow.sh", "content": "echo ready; sleep 1000"}])
     await step.line("ready")
     step.terminate()

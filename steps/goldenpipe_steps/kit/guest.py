@@ -133,10 +133,10 @@ class Guest:
 
 @contextlib.asynccontextmanager
 async def open_guest(
-    address: Address, folder: Path, log: Log, *, connect_seconds: float, early_seconds: float = 15.0
+    address: Address, folder: Path, log: Log, *, connect_seconds: float, first_boot: bool = False
 ) -> AsyncIterator[Guest]:
     """Log in, look around, and hang up at the end."""
-    login = read_login(address, folder, early_seconds=early_seconds)
+    login = read_login(address, folder, first_boot=first_boot)
     connection, facts = await _enter(login, connect_seconds)
     guest = Guest(login, log, connection, facts)
     log.say(f"Guest: {facts.title}, kernel {facts.kernel}, {facts.manager or 'no package manager known'}")

@@ -31,8 +31,8 @@ class Source:
     content_type: str = ""
 
 
-async def read_head(url: str, log: Log) -> Source:
-    """Read the first bytes; trouble that may pass is tried again a few times within `PATIENCE_SECONDS`."""
+async def read_head(url: str, log: Log, *, patience_seconds: float = PATIENCE_SECONDS) -> Source:
+    """Read the first bytes; trouble that may pass is tried again a few times."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         return await asyncio.to_thread(_local, Path(unquote(parts.path)))
@@ -44,7 +44,7 @@ async def read_head(url: str, log: Log) -> Source:
         try:
             return await _fetch(url)
         except Temporary as error:
-            if pause is None or time.monotonic() - started + pause > PATIENCE_SECONDS:
+            if pause is None or time.monotonic() - started + pause > patience_seconds:
                 raise
             log.say(f"{error.message}; trying again in {pause:.0f} s")
             await asyncio.sleep(pause)

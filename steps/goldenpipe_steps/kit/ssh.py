@@ -24,6 +24,9 @@ ATTEMPT_EVERY = 2.0
 ATTEMPT_SECONDS = 30.0
 """User-mode networking accepts a connection before the guest can answer it, and it may hang long after the guest is up;
 so a new attempt starts beside the hanging ones, and the first greeting wins."""
+FIRST_BOOT_SECONDS = 60.0
+DENIED_SECONDS = 10.0
+"""How long a refused login may be a moment's: a guest that boots or goes down lets nobody in."""
 DENIED_PAUSE = 3.0
 """Seconds after a refused login: newer OpenSSH servers punish those who hurry."""
 
@@ -34,19 +37,22 @@ class GuestLost(Temporary):
 
 @dataclass(frozen=True, kw_only=True)
 class Login:
-    """Everything that a connection needs; `early_seconds` forgives a host key or login that is not there yet."""
+    """Everything that a connection needs.
+
+    In a guest's first boot the SSH server may be up before cloud-init has placed the host key and the user.
+    """
 
     address: Address
     key: asyncssh.SSHKey
     host_key: asyncssh.SSHKey
-    early_seconds: float = 15.0
+    first_boot: bool = False
 
     @property
     def where(self) -> str:
         return f"{self.address.host} port {self.address.port}"
 
 
-def read_login(address: Address, folder: Path, *, early_seconds: float = 15.0) -> Login:
+def read_login(address: Address, folder: Path, *, first_boot: bool = False) -> Login:
     """Read the mounted Secret of the build's keys."""
     try:
         key = asyncssh.read_private_key(folder / "ssh-privatekey")
@@ -54,27 +60,27 @@ def read_login(address: Address, folder: Path, *, early_seconds: float = 15.0) -
     except (OSError, asyncssh.KeyImportError) as error:
         message = f"the build's SSH keys in {folder} cannot be read: {error}"
         raise Permanent(message, hint="The template must mount the Secret of the build's SSH keys there.") from error
-    return Login(address=address, key=key, host_key=host_key, early_seconds=early_seconds)
+    return Login(address=address, key=key, host_key=host_key, first_boot=first_boot)
 
 
 async def connect(login: Login, limit_seconds: float) -> asyncssh.SSHClientConnection:
-    """Try until the guest lets us in; a wrong host key or refused login is final after `early_seconds`."""
+    """Try until the guest lets us in; a wrong host key is final, a refused login after a while."""
     started = time.monotonic()
     reason = "no answer"
     pause = 0.1
     try:
         async with asyncio.timeout(limit_seconds):
             while True:
-                early = time.monotonic() - started < login.early_seconds
+                waited = time.monotonic() - started
                 try:
                     return await _log_in(login, await _first_greeting(login.address))
                 except asyncssh.HostKeyNotVerifiable as error:
-                    if not early:
+                    if not login.first_boot or waited > FIRST_BOOT_SECONDS:
                         raise _other_host_key(login) from error
                     reason = "another host key than the build's"
                     await asyncio.sleep(DENIED_PAUSE)
                 except asyncssh.PermissionDenied as error:
-                    if not early:
+                    if waited > (FIRST_BOOT_SECONDS if login.first_boot else DENIED_SECONDS):
                         raise _denied(login) from error
                     reason = "login refused"
                     await asyncio.sleep(DENIED_PAUSE)

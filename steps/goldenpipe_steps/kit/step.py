@@ -48,7 +48,7 @@ class Step:
 
     @asynccontextmanager
     async def guest(
-        self, address: Address | None = None, *, connect_seconds: float = CONNECT_SECONDS, early_seconds: float = 15.0
+        self, address: Address | None = None, *, connect_seconds: float = CONNECT_SECONDS, first_boot: bool = False
     ) -> AsyncIterator[Guest]:
         """The guest, logged in and looked at; the connection is made anew whenever it is lost."""
         from goldenpipe_steps.kit.guest import open_guest
@@ -57,9 +57,7 @@ class Step:
         if where is None:
             message = "this step works in the guest, but its input document names none"
             raise Permanent(message, hint="Put it after create_vm in the pipeline.")
-        opened = open_guest(
-            where, self.ssh_folder, self.log, connect_seconds=connect_seconds, early_seconds=early_seconds
-        )
+        opened = open_guest(where, self.ssh_folder, self.log, connect_seconds=connect_seconds, first_boot=first_boot)
         async with opened as guest:
             yield guest
 

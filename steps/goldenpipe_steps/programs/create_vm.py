@@ -179,7 +179,7 @@ async def _vmi_ends(step: Step, kube: Kube, vmi: Object, seen: _Seen) -> Permane
 
 
 async def _greet(step: Step, address: Address, limit: float, seen: _Seen) -> Report:
-    async with step.guest(address, connect_seconds=limit, early_seconds=60) as guest:
+    async with step.guest(address, connect_seconds=limit, first_boot=True) as guest:
         step.progress(75, "The guest answers; waiting for cloud-init")
         await _wait_for_cloud_init(step, guest, limit)
         facts = guest.facts

@@ -14,7 +14,7 @@ from goldenpipe_steps.kit.errors import Permanent, StepError
 from goldenpipe_steps.kit.formats import Format, look_into
 from goldenpipe_steps.kit.log import size
 from goldenpipe_steps.kit.report import Report
-from goldenpipe_steps.kit.sources import Source, read_head, redacted
+from goldenpipe_steps.kit.sources import PATIENCE_SECONDS, Source, read_head, redacted
 from goldenpipe_steps.kit.step import Step
 
 MOST_RESTARTS = 3
@@ -39,7 +39,8 @@ async def run(step: Step) -> Report:
         storage_size=step.params.get("storage_size", str, ""),
     )
     step.progress(1, f"Looking at {redacted(wanted.url)}")
-    source = await read_head(wanted.url, step.log)
+    patience = step.params.seconds("retry_seconds", PATIENCE_SECONDS)
+    source = await read_head(wanted.url, step.log, patience_seconds=patience)
     found = look_into(source.head, source.total)
     _check(wanted, source, found)
     step.say(f"It is {_describe(source, found)}")
