@@ -7,7 +7,7 @@ import logging
 from types import TracebackType
 from typing import Self
 
-from goldenpipe_kube import Conflict, Event, Kube, KubeError, Listed, Object
+from goldenpipe_kube import Conflict, Kube, KubeError, Listed, Object
 from goldenpipe_local.jobs.backoff import Backoff
 from goldenpipe_local.jobs.cache import Cache, controller_of
 from goldenpipe_local.jobs.clock import Clock, utc_now
@@ -51,17 +51,16 @@ class JobController:
 
     async def _follow(self, kind: str, cache: Cache) -> None:
         async for event in self._kube.watch(kind):
-            match event:
-                case Listed(items=items):
-                    for vanished in cache.keep_only(items):
-                        self._queue_owner(kind, vanished)
-                    self._listed[kind].set()
-                case Event(type="DELETED", object=obj):
-                    cache.remove(obj)
-                    self._queue_owner(kind, obj)
-                case Event(object=obj):
-                    cache.put(obj)
-                    self._queue_owner(kind, obj)
+            if isinstance(event, Listed):
+                for vanished in cache.keep_only(event.items):
+                    self._queue_owner(kind, vanished)
+                self._listed[kind].set()
+                continue
+            if event.type == "DELETED":
+                cache.remove(event.object)
+            else:
+                cache.put(event.object)
+            self._queue_owner(kind, event.object)
 
     def _queue_owner(self, kind: str, obj: Object) -> None:
         key = uid_of(obj) if kind == "Job" else controller_of(obj)

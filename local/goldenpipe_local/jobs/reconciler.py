@@ -312,8 +312,10 @@ def _pod_of(job: Object, taken: set[str]) -> Object:
 def _pod_name(job: Object, taken: set[str]) -> str:
     """Derived, not random: a create whose answer was lost is found again instead of done twice."""
     metadata, failed = job["metadata"], (job.get("status") or {}).get("failed") or 0
+    # a Pod that is gone leaves its name to none: a failure or a suspension lies between it and the next
+    history = f"{metadata['uid']}/{metadata.get('generation')}/{failed}"
     for number in range(len(taken) + 1):
-        digest = hashlib.sha256(f"{metadata['uid']}/{failed}/{number}".encode()).digest()
+        digest = hashlib.sha256(f"{history}/{number}".encode()).digest()
         suffix = "".join(_SUFFIX_LETTERS[byte % len(_SUFFIX_LETTERS)] for byte in digest[:5])
         name = f"{metadata['name'][:57]}-{suffix}"
         if name not in taken:

@@ -7,7 +7,7 @@ from typing import Any
 
 from goldenpipe_kube import Object
 from goldenpipe_local.api.errors import Fault, invalid_value, required, unsupported
-from goldenpipe_local.api.names import check_labels, check_subdomain
+from goldenpipe_local.api.names import check_annotations, check_labels, check_subdomain
 from goldenpipe_local.api.rules.base import Rules, Unknown, check_immutable, prune_fields, words
 from goldenpipe_local.api.rules.pod import check_pod_spec, default_pod_spec, prune_pod_spec
 
@@ -77,8 +77,9 @@ class JobRules(Rules):
         for field in (*_NEEDED_COUNTS, *_OTHER_COUNTS):
             yield from _check_count(f"spec.{field}", spec.get(field), needed=field in _NEEDED_COUNTS)
         template = spec["template"]
-        labels = (template.get("metadata") or {}).get("labels") or {}
-        yield from check_labels("spec.template.labels", labels)
+        inherited = template.get("metadata") or {}
+        yield from check_labels("spec.template.labels", inherited.get("labels") or {})
+        yield from check_annotations("spec.template.annotations", inherited.get("annotations") or {})
         yield from check_pod_spec("spec.template.spec", template["spec"])
         policy = template["spec"].get("restartPolicy")
         if policy not in {"OnFailure", "Never"}:
