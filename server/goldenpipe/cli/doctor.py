@@ -25,7 +25,12 @@ _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
     "--data-dir", type=click.Path(path_type=Path), default=default_data_dir, help="Where `serve` keeps its data."
 )
 @listen_option
-@click.option("--kubeconfig", metavar="FILE", help="Look at this cluster instead of this machine.")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Look at this cluster instead of this machine.",
+)
 @output_option
 @debug_option
 @click.pass_obj

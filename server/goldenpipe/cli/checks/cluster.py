@@ -23,6 +23,8 @@ RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("subresources.kubevirt.io", "virtualmachines/stop", ("update",)),
 )
 """API group, resource, verbs: what the service and its steps do."""
+LOCAL_CLUSTER = "+goldenpipe"
+"""What the version of the local cluster's API ends with; it needs no KubeVirt, CDI or storage class."""
 _DEFAULT_CLASS = ("storageclass.kubevirt.io/is-default-virt-class", "storageclass.kubernetes.io/is-default-class")
 
 
@@ -37,6 +39,8 @@ async def check_cluster(kubeconfig: str | None) -> list[Finding]:
             version = (await kube.raw("/version"))["gitVersion"]
         except KubeError as error:
             return [fail("Kubernetes", error.message, "Check the address and the credentials in the kubeconfig.")]
+        if version.endswith(LOCAL_CLUSTER):
+            return [ok("Kubernetes", f"{version}, GoldenPipe's own local cluster"), *(await _rights(kube))]
         checks = (_kubevirt(kube), _cdi(kube), _namespace(kube), _rights(kube), _storage(kube), _nodes(kube))
         found = await asyncio.gather(*checks)
     return [ok("Kubernetes", version), *(finding for findings in found for finding in findings)]
