@@ -46,7 +46,7 @@ class Cleanup:
             if left and kind in ("DataVolume", "PersistentVolumeClaim"):
                 return [*left, f"{kind} {name}"]
             found = await self._kube.find(kind, name)
-            if found is None or label(found, BUILD) not in (build.id, None):
+            if found is None or label(found, BUILD) != build.id:
                 continue
             if not found["metadata"].get("deletionTimestamp"):
                 grace = 0 if kind in ("VirtualMachine", "VirtualMachineInstance") else None

@@ -1,0 +1,309 @@
+"""Builds from request to end on the whole local cluster, with shell commands as steps."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from goldenpipe.service import running
+from goldenpipe.settings import ClusterSettings, Settings
+from goldenpipe_kube import Kube
+from goldenpipe_local.cluster import LocalCluster
+from support.rest import Object, Rest
+from support.templates import Overlay
+
+IMAGES = "/api/v1/images"
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[LocalCluster]:
+    async with LocalCluster(tmp_path / "data") as started:
+        yield started
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Overlay:
+    return Overlay(tmp_path / "overlay")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, overlay: Overlay) -> Settings:
+    (tmp_path / "overlay" / "templates").mkdir(exist_ok=True)
+    return Settings(data_dir=tmp_path / "data", port=0, templates=(overlay.templates,))
+
+
+@pytest.fixture
+async def rest(cluster: LocalCluster, settings: Settings) -> AsyncIterator[Rest]:
+    async with running(settings, kubeconfig=cluster.kubeconfig) as service, aiohttp.ClientSession() as session:
+        yield Rest(service.address, session)
+
+
+@pytest.fixture
+async def kube(cluster: LocalCluster) -> AsyncIterator[Kube]:
+    async with await Kube.connect(cluster.kubeconfig) as client:
+        yield client
+
+
+def steps_of(status: Object) -> dict[str, str]:
+    return {step["name"]: step["status"] for step in status["steps"]}
+
+
+async def test_steps_run_in_order_and_the_image_becomes_ready(rest: Rest, overlay: Overlay) -> None:
+    for name in ("one", "two", "three"):
+        overlay.step(name)
+    await rest.create("a")
+    status = await rest.end("a")
+    assert (status["status"], status["progress"]) == ("ready", 100)
+    assert overlay.ran() == ["one", "two", "three"]
+    assert all("ended_at" in step for step in status["steps"])
+
+
+async def test_progress_never_goes_back_and_moves_inside_a_step(rest: Rest, overlay: Overlay) -> None:
+    gate = overlay.gate("gate")
+    overlay.step("one", f"echo '[ 40%] Fetching nginx (2 of 5)'; read _ < {gate}; echo '[ 10%] Late'")
+    overlay.step("two")
+    await rest.create("a")
+    seen: list[tuple[int, str]] = []
+    async for status in rest.statuses("a"):
+        seen.append((status["progress"], status["message"]))
+        if status["message"] == "Fetching nginx (2 of 5)":
+            assert status["progress"] == 20
+            await asyncio.to_thread(gate.open)
+    assert [progress for progress, _ in seen] == sorted(progress for progress, _ in seen)
+    assert (20, "Fetching nginx (2 of 5)") in seen
+
+
+async def test_a_failing_step_ends_the_build_with_its_own_words_and_keeps_its_log(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    message = r'"package helm not found\n{\"hint\": \"use another name\"}"'
+    overlay.step("one", f"echo looking for helm; printf {message} > $GOLDENPIPE_TERMINATION_LOG; exit 20").step("two")
+    await rest.create("a")
+    status = await rest.end("a")
+    assert status["status"] == "failed"
+    assert status["error"] == {"message": "package helm not found", "step": "one", "hint": "use another name"}
+    assert steps_of(status) == {"one": "failed", "two": "pending"}
+    assert "looking for helm" in await rest.text(f"{IMAGES}/a/steps/one/logs")
+    await kube.delete("Job", status_job(await kube.list("Job")))
+    assert "looking for helm" in await rest.text(f"{IMAGES}/a/steps/one/logs")
+
+
+def status_job(jobs: list[Object]) -> str:
+    assert len(jobs) == 1
+    return str(jobs[0]["metadata"]["name"])
+
+
+async def test_a_step_that_may_be_tried_again_is(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one", f"test $(grep -c one {overlay.runs}) -gt 1 || exit 10", retries=1)
+    await rest.create("a")
+    assert (await rest.end("a", seconds=90))["status"] == "ready"
+    assert overlay.ran() == ["one", "one"]
+
+
+async def test_a_step_that_passes_its_deadline_fails_and_says_which(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one", f"read _ < {overlay.gate('never')}", timeout=1)
+    await rest.create("a")
+    status = await rest.end("a")
+    assert "deadline of 1 s" in status["error"]["message"]
+
+
+async def test_a_killed_step_is_a_failure_with_its_exit_code(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one", "kill -9 $$$$")
+    await rest.create("a")
+    status = await rest.end("a")
+    assert status["status"] == "failed"
+    assert "137" in status["error"]["message"]
+
+
+async def test_a_command_that_does_not_exist_is_named(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one", command=["no-such-program-at-all"], timeout=20)
+    await rest.create("a")
+    status = await rest.end("a")
+    assert status["status"] == "failed"
+    assert "no-such-program-at-all" in status["error"]["message"]
+
+
+async def test_a_job_deleted_behind_our_back_fails_the_build_and_says_so(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one", f"echo started; read _ < {overlay.gate('never')}").step("two")
+    await rest.create("a")
+    await log_line(rest, "a", "one", "started")
+    await kube.delete("Job", status_job(await kube.list("Job")))
+    status = await rest.end("a")
+    assert status["status"] == "failed"
+    assert "was deleted while it ran" in status["error"]["message"]
+    assert overlay.ran() == ["one"]
+
+
+async def log_line(rest: Rest, image: str, step: str, line: str) -> None:
+    """Return when the step's log has this line."""
+    url = f"{rest.address}{IMAGES}/{image}/steps/{step}/logs"
+    async with rest.session.get(url, params={"follow": "true"}) as answer:
+        async for found in answer.content:
+            if found.decode().strip() == line:
+                return
+    raise AssertionError(line)
+
+
+async def test_a_log_can_be_followed_while_the_step_runs_until_it_ends(rest: Rest, overlay: Overlay) -> None:
+    gate = overlay.gate("gate")
+    overlay.step("one", f"echo first; read _ < {gate}; echo second")
+    await rest.create("a")
+    lines = []
+    async with rest.session.get(f"{rest.address}{IMAGES}/a/steps/one/logs?follow=true") as answer:
+        assert answer.content_type == "text/plain"
+        async for line in answer.content:
+            lines.append(line.decode().strip())
+            if lines == ["first"]:
+                await asyncio.to_thread(gate.open)
+    assert lines == ["first", "second"]
+
+
+async def test_deleting_a_running_build_stops_its_step_and_leaves_nothing(
+    rest: Rest, overlay: Overlay, kube: Kube, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    overlay.step("one", f"echo $$$$ > {pid}; echo started; read _ < {overlay.gate('never')}")
+    await rest.create("a")
+    await log_line(rest, "a", "one", "started")
+    await rest.call("DELETE", f"{IMAGES}/a")
+    _ = [status async for status in rest.statuses("a")]
+    assert (await rest.call("GET", f"{IMAGES}/a"))[0] == 404
+    assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+    for kind in ("Job", "Pod", "Secret", "DataVolume", "PersistentVolumeClaim", "VirtualMachine", "DataSource"):
+        assert await kube.list(kind, labels="goldenpipe.io/image=a") == [], kind
+    assert not list((tmp_path / "data" / "logs").rglob("*.log*"))
+
+
+async def test_a_build_waits_for_a_slot_and_then_runs(
+    cluster: LocalCluster, settings: Settings, overlay: Overlay
+) -> None:
+    gate = overlay.gate("gate")
+    overlay.step("one", f"read _ < {gate}")
+    one_at_a_time = replace(settings, max_builds=1)
+    async with (
+        running(one_at_a_time, kubeconfig=cluster.kubeconfig) as service,
+        aiohttp.ClientSession() as session,
+    ):
+        rest = Rest(service.address, session)
+        assert (await rest.create("a"))["image"]["status"] == "creating"
+        assert (await rest.create("b"))["image"]["status"] == "pending"
+        await asyncio.to_thread(gate.open)
+        await rest.end("a")
+        await asyncio.to_thread(gate.open)
+        assert (await rest.end("b"))["status"] == "ready"
+
+
+async def test_a_broken_template_is_told_before_anything_is_made(rest: Rest, overlay: Overlay, kube: Kube) -> None:
+    overlay.step("one", colour="red")
+    document = {"name": "a", "os_type": "linux", "base_iso_url": "https://h/b.qcow2"}
+    status, body = await rest.call("POST", IMAGES, json=document)
+    assert status == 503
+    assert "steps/one.yaml" in body["error"]
+    assert "colour" in body["error"]
+    assert await kube.list("Job") == []
+
+
+async def test_a_build_keeps_the_templates_it_started_with(rest: Rest, overlay: Overlay) -> None:
+    gate = overlay.gate("gate")
+    overlay.step("one", f"read _ < {gate}").step("two", "echo as it was")
+    await rest.create("a")
+    overlay.step("two", "echo changed meanwhile; exit 20")
+    await asyncio.to_thread(gate.open)
+    assert (await rest.end("a"))["status"] == "ready"
+    assert "as it was" in await rest.text(f"{IMAGES}/a/steps/two/logs")
+
+
+async def test_an_overlay_is_read_afresh_for_every_new_build(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one")
+    await rest.create("a")
+    await rest.end("a")
+    overlay.step("two")
+    await rest.create("b")
+    assert list(steps_of(await rest.end("b"))) == ["one", "two"]
+
+
+async def test_an_object_of_somebody_else_is_never_taken_over(rest: Rest, overlay: Overlay, kube: Kube) -> None:
+    disk: Object = {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataVolume",
+        "metadata": {"name": "golden-image-a"},
+        "spec": {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Mi"}}}},
+    }
+    await kube.create(disk)
+    overlay.step("one", manifests=["disk.yaml"])
+    await rest.create("a")
+    status = await rest.end("a")
+    assert "exists already and is not this build's" in status["error"]["message"]
+    assert await kube.find("DataVolume", "golden-image-a") is not None
+
+
+async def test_a_step_with_a_template_that_cannot_be_rendered_names_file_and_line(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one", env={"A": "{{ facts.never_known }}"})
+    await rest.create("a")
+    status = await rest.end("a")
+    assert status["status"] == "failed"
+    assert "steps/one.yaml:" in status["error"]["message"]
+    assert "lint" in status["error"]["hint"]
+
+
+async def test_the_users_labels_are_in_the_api_and_ours_are_on_every_object(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one")
+    await rest.create("a", labels={"team": "platform"})
+    await rest.end("a")
+    (job,) = await kube.list("Job", labels="goldenpipe.io/image=a")
+    assert job["metadata"]["labels"]["goldenpipe.io/step"] == "one"
+    assert job["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "goldenpipe"
+
+
+async def test_the_input_of_a_step_is_what_its_template_asks_for(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one", "cat $GOLDENPIPE_INPUT", input={"names": "{{ customizations.packages }}"})
+    await rest.create("a", customizations={"packages": ["curl"]})
+    await rest.end("a")
+    document = json.loads(await rest.text(f"{IMAGES}/a/steps/one/logs"))
+    assert document["params"] == {"names": ["curl"]}
+    assert document["step"] == "one"
+
+
+async def test_step_durations_and_outcomes_are_counted(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one")
+    await rest.create("a")
+    await rest.end("a")
+    text = await rest.text("/metrics")
+    assert 'goldenpipe_builds_total{os_type="linux",outcome="succeeded"} 1.0' in text
+    assert 'goldenpipe_step_duration_seconds_count{status="completed",step="one"} 1.0' in text
+
+
+async def test_no_secret_of_a_build_stays_when_it_has_ended(rest: Rest, overlay: Overlay, kube: Kube) -> None:
+    overlay.step("one", needs_vm=True, manifests=["ssh-keys.yaml"])
+    await rest.create("a")
+    assert (await rest.end("a"))["status"] == "ready"
+    assert await kube.list("Secret", labels="goldenpipe.io/image=a") == []
+
+
+async def test_the_steps_get_the_builds_key_and_the_guests_host_key(rest: Rest, overlay: Overlay) -> None:
+    script = "cat $GOLDENPIPE_SSH/host-public-key; echo; head -1 $GOLDENPIPE_SSH/ssh-privatekey; ls $GOLDENPIPE_SSH"
+    overlay.step("one", script, needs_vm=True, manifests=["ssh-keys.yaml"])
+    await rest.create("a")
+    await rest.end("a")
+    lines = (await rest.text(f"{IMAGES}/a/steps/one/logs")).splitlines()
+    kind, blob = lines[0].split()[:2]
+    assert (kind, base64.b64decode(blob)[4:15]) == ("ssh-ed25519", b"ssh-ed25519")
+    assert "OPENSSH PRIVATE KEY" in lines[1]
+    assert lines[2:] == ["host-public-key", "ssh-privatekey"]
+
+
+def test_default_settings_are_documented() -> None:
+    text = Path(__file__).parents[2].joinpath("docs/settings.md").read_text()
+    for name in (*ClusterSettings.__dataclass_fields__, *Settings.__dataclass_fields__):
+        assert f"`{name}`" in text, name

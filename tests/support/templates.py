@@ -1,0 +1,66 @@
+"""Templates for tests: pipelines whose steps are shell commands, run as real containers by the real node agent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class Overlay:
+    """A folder to lay over the built-in templates, with the steps of a test in the place of the real ones."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / "runs"
+        self._steps: list[str] = []
+        (folder / "templates" / "steps").mkdir(parents=True)
+        (folder / "templates" / "pipelines").mkdir()
+
+    @property
+    def templates(self) -> Path:
+        return self.folder / "templates"
+
+    def step(self, name: str, script: str = "true", **head: Any) -> Overlay:
+        """A step that notes that it ran, then runs this shell script."""
+        document = {
+            "name": name,
+            "summary": f"Run {name}",
+            "retries": 0,
+            "command": ["sh", "-c", f"echo {name} >> {self.runs}\n{script}"],
+            **head,
+        }
+        self.write(f"steps/{name}.yaml", document)
+        self._steps.append(name)
+        pipeline = {"name": "linux-disk", "summary": "Of a test", "when": "true", "steps": self._steps}
+        self.write("pipelines/linux-disk.yaml", pipeline)
+        return self
+
+    def write(self, path: str, document: dict[str, Any]) -> None:
+        (self.templates / path).write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def gate(self, name: str) -> Gate:
+        """Something a step can wait for: `read _ < {gate}` in its script."""
+        path = self.folder / name
+        os.mkfifo(path)
+        return Gate(path)
+
+    def ran(self) -> list[str]:
+        """Names of the steps that have started, in order; twice if twice."""
+        return self.runs.read_text().split() if self.runs.exists() else []
+
+
+class Gate:
+    """A named pipe: the step blocks until the test opens it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def open(self) -> None:
+        """Let one waiting step go on; blocks until there is one."""
+        self._path.write_text("\n")
