@@ -52,15 +52,18 @@ class Run:
 
     async def line(self, part: str, seconds: float = 30) -> str:
         """Wait for a log line that contains this."""
-        async with asyncio.timeout(seconds):
-            while True:
-                for line in self.lines:
-                    if part in line:
-                        return line
-                assert self._reader is not None
-                assert not self._reader.done(), self.log
-                self._more.clear()
-                await self._more.wait()
+        assert self._reader is not None
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    for line in self.lines:
+                        if part in line:
+                            return line
+                    assert not self._reader.done(), self.log
+                    self._more.clear()
+                    await self._more.wait()
+        except TimeoutError:
+            raise AssertionError(f"no line has {part!r} in:\n{self.log}") from None  # a test's words
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -87,7 +87,6 @@ while [ ! -e "${0%/*}/go" ] && [ $tries -lt 50 ]; do
     sleep 0.1
     tries=$((tries+1))
 done
-sync
 # services are told to stop, file systems are unmounted, and nothing that was just removed is written again
 if [ -d /run/systemd/system ]; then exec systemctl poweroff --force
 else exec poweroff; fi

@@ -30,7 +30,15 @@ USED = "Used bytes: "
 POWEROFF_SECONDS = 300.0
 _SCRIPT = Path(__file__).with_name("seal.sh")
 _HERE = "/run/goldenpipe-seal"
-_FOLLOW = f"tail -n +1 -f {_HERE}/out & read -r hangup; kill $!; : >{_HERE}/go"
+_START = f"""\
+cd {_HERE} || exit
+if mkdir started 2>/dev/null; then setsid sh {_HERE}/run >>out 2>&1 </dev/null & fi
+tail -n +1 -f out &
+read -r hangup
+kill $!
+: >go
+"""
+"""Started and followed by one command: soon after the start nobody may log in or become root any more."""
 
 
 @dataclass
@@ -87,10 +95,9 @@ async def _seal(step: Step, seen: _Seen) -> None:
     """Start the seal, or go on with one that an earlier attempt began; tell what it says until the guest is gone."""
     try:
         async with step.guest() as guest:
+            await guest.sh(_put_script(step), check="putting the seal's script into the guest")
             step.say(BEGINS)
             seen.began = True
-            answer = await guest.sh(_start_script(step), check="starting the seal")
-            step.say(answer.out.strip())
             with suppress(GuestLost, OSError, asyncssh.Error):
                 await _tell(step, guest, seen)
     except StepError as error:
@@ -100,7 +107,7 @@ async def _seal(step: Step, seen: _Seen) -> None:
         step.say(f"The guest lets nobody in any more ({error.message}); an earlier attempt has begun to seal it.")
 
 
-def _start_script(step: Step) -> str:
+def _put_script(step: Step) -> str:
     assert step.input.guest is not None
     key = read_login(step.input.guest, step.ssh_folder).key.export_public_key().decode().split()[1]
     names = f"{step.input.vm} {step.input.build}"
@@ -108,15 +115,12 @@ def _start_script(step: Step) -> str:
     values["our_names"] = names
     given = "".join(f"{name}={quote(value)}\n" for name, value in values.items())
     text = f"{given}{_SCRIPT.read_text()}"
-    return (
-        f"umask 077\nif mkdir {_HERE} 2>/dev/null; then\n: >{_HERE}/out\n"
-        f"{write_file(f'{_HERE}/run', text.encode(), 0o700)}"
-        f"setsid sh {_HERE}/run >>{_HERE}/out 2>&1 </dev/null &\nfi\n"
-    )
+    put = write_file(f"{_HERE}/run", text.encode(), 0o700)
+    return f"umask 077\nmkdir -p {_HERE}\n[ ! -e {_HERE}/started ] || exit 0\n: >{_HERE}/out\n{put}"
 
 
 async def _tell(step: Step, guest: Guest, seen: _Seen) -> None:
-    process = await guest.open(_FOLLOW)
+    process = await guest.open(_START)
     async for raw in process.stdout:
         line = raw.decode(errors="replace").rstrip("\n")
         if not line.startswith("\036"):
@@ -135,6 +139,10 @@ async def _tell(step: Step, guest: Guest, seen: _Seen) -> None:
             seen.errors = (*seen.errors, rest)
         else:
             step.progress(float(word), rest)
+    if process.exit_status:
+        words = (await process.stderr.read()).decode(errors="replace").strip()
+        message = f"the seal could not be started in the guest: {words}"
+        raise Permanent(message)
 
 
 async def _powered_off(kube: Kube, name: str, seen: _Seen) -> None:
