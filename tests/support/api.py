@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -62,7 +63,8 @@ class Api:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         sent = {**self._headers, "Content-Type": content_type, **(headers or {})}
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        raw_body = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        data = None if raw_body is None else io.BytesIO(raw_body)
         url = self._server + path
         async with self._session.request(method, url, data=data, headers=sent) as response:
             raw = await response.read()
