@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import signal
 import sys
@@ -22,7 +23,7 @@ from goldenpipe.cli.base_image import made, teller
 from goldenpipe.cli.client import ENDED, ApiError, Client
 from goldenpipe.cli.errors import CliError
 from goldenpipe.cli.images import wait_until_gone
-from goldenpipe.cli.output import size
+from goldenpipe.cli.output import duration, size
 from goldenpipe.cli.paths import cache_dir
 from goldenpipe.cli.progress import View, build_failure
 from goldenpipe_local.base_image import Distribution, cached
@@ -69,7 +70,7 @@ def show(story: Story, cache: Path) -> None:
 
 
 def get_base_disk(story: Story, cache: Path) -> Path:
-    story.chapter("A Debian 12 cloud disk to start from, made of Debian's own packages")
+    story.chapter("A base disk: Debian 12, made of Debian's own packages (once; about a minute)")
     there = set(cache.glob("*.qcow2"))
     with story.progress() as bar:
         disk = made(cached(DISTRIBUTION, cache, say=teller(DISTRIBUTION, bar)))
@@ -106,12 +107,13 @@ def watch(story: Story, client: Client) -> dict[str, Any]:
 
 
 def look_inside(story: Story, disk: Path, private_key: Path, folder: Path) -> None:
-    story.chapter("The service is stopped. A throw-away copy of the image boots, directly under QEMU")
+    story.chapter("A throw-away copy of the image boots under QEMU, without the service")
     with booted_copy(disk, private_key, folder) as guest:
-        story.command(shlex.join(("ssh", "-i", str(private_key), f"{USER}@...")))
-        guest.wait_for_ssh()
+        story.command(shlex.join(guest.ssh))
+        seconds = guest.wait_for_ssh()
+        story.say(f"{USER} is let in with the requested key after {duration(seconds)}:")
         answers = guest.run([check.command for check in CHECKS])
-    seen = [(check.asked_for, answer, check.expected in answer) for check, answer in zip(CHECKS, answers, strict=False)]
+    seen = [(check.asked_for, answer, check.holds(answer)) for check, answer in zip(CHECKS, answers, strict=False)]
     story.found(seen)
     if len(answers) != len(CHECKS) or not all(right for _, _, right in seen):
         raise CliError("the image is not what was asked for.", hint=f"Look into it: {disk}")
@@ -119,10 +121,12 @@ def look_inside(story: Story, disk: Path, private_key: Path, folder: Path) -> No
 
 def tell_the_end(story: Story, data_dir: Path, made_image: Made) -> None:
     image = made_image.image
-    story.chapter(f"The image: {made_image.disk} ({image.get('size', 'size unknown')})")
+    story.chapter("The image")
+    story.say(f"{made_image.disk} ({image['size']})")
     story.steps(made_image.status)
     story.chapter("Look further, with the service started again")
     story.command(f"{_program()} serve --data-dir {data_dir} &")
+    story.say("")
     story.command(f"curl http://127.0.0.1:8080/api/v1/images/{IMAGE}/status")
     kubeconfig = data_dir / "cluster" / "kubeconfig"
     story.command(f"KUBECONFIG={kubeconfig} kubectl logs --tail=-1 -l goldenpipe.io/step=install_packages")

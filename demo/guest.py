@@ -33,16 +33,16 @@ class Guest:
         ended = subprocess.run([*self.ssh, script], capture_output=True, text=True, timeout=120, check=False)
         return [part.strip() for part in ended.stdout.split(_BETWEEN)]
 
-    def wait_for_ssh(self) -> None:
-        """Nothing on the host can tell when a foreign guest's SSH server is up, so it is tried until it answers."""
-        deadline = time.monotonic() + BOOT_SECONDS
+    def wait_for_ssh(self) -> float:
+        """Tries until the guest answers, which nothing but the guest can tell; returns how long that took."""
+        start = time.monotonic()
         while True:
             tried = subprocess.run([*self.ssh, "true"], capture_output=True, text=True, check=False)
             if tried.returncode == 0:
-                return
+                return time.monotonic() - start
             if self.process.poll() is not None:
                 raise CliError(f"QEMU ended with {self.process.returncode} while the copy was booting.")
-            if time.monotonic() > deadline:
+            if time.monotonic() - start > BOOT_SECONDS:
                 said = "\n".join(self.console.read_text(errors="replace").splitlines()[-8:])
                 raise CliError(f"the copy did not answer SSH within {BOOT_SECONDS:.0f} s: {tried.stderr}\n{said}")
             time.sleep(0.5)

@@ -66,6 +66,8 @@ class Story:
 
 
 def _table(*headers: str) -> Table:
-    table = Table(*headers, box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
+    table = Table(box=None, padding=(0, 0, 0, 3), header_style="dim")
+    for header in headers:
+        table.add_column(header, overflow="fold")
     table.columns[0].no_wrap = True
     return table

@@ -51,14 +51,16 @@ class Display(Protocol):
 
 
 def current_step(document: Document) -> str:
-    """The step at work, or the last one that was."""
-    steps = document.get("steps", [])
-    for wanted in ("in_progress", "failed"):
-        for step in steps:
-            if step["status"] == wanted:
-                return str(step["name"])
-    ended = [step["name"] for step in steps if step["status"] == "completed"]
-    return str(ended[-1]) if ended else ""
+    """The step at work; between two steps the one that comes, as the message does; at the end the last that ran."""
+    by_status: dict[str, list[str]] = {}
+    for step in document.get("steps", []):
+        by_status.setdefault(step["status"], []).append(str(step["name"]))
+    at_work = by_status.get("in_progress", []) + by_status.get("failed", [])
+    if at_work:
+        return at_work[0]
+    if document["status"] == "creating" and "pending" in by_status:
+        return by_status["pending"][0]
+    return by_status.get("completed", [""])[-1]
 
 
 def follow_build(client: Client, name: str, stream: IO[str] | None = None) -> Document:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from goldenpipe.cli.progress import Lines, View, build_failure, current_step, live_bar
@@ -10,14 +11,24 @@ from goldenpipe.cli.progress import Lines, View, build_failure, current_step, li
 
 def status(message: str, *steps: tuple[str, str], **more: Any) -> dict[str, Any]:
     named = [{"name": name, "status": state, "message": ""} for name, state in steps]
-    return {"name": "img", "status": "creating", "progress": 40, "message": message, "steps": named, **more}
+    return {"name": "img", "status": "creating", "progress": 40, "message": message, "steps": named} | more
 
 
-def test_the_step_at_work_is_shown_before_those_that_ended() -> None:
-    assert current_step(status("", ("a", "completed"), ("b", "in_progress"), ("c", "pending"))) == "b"
-    assert current_step(status("", ("a", "completed"), ("b", "pending"))) == "a"
-    assert current_step(status("", ("a", "completed"), ("b", "failed"))) == "b"
-    assert current_step(status("", ("a", "pending"))) == ""
+@pytest.mark.parametrize(
+    ("state", "steps", "shown"),
+    [
+        ("creating", [("a", "completed"), ("b", "in_progress"), ("c", "pending")], "b"),
+        ("creating", [("a", "completed"), ("b", "skipped"), ("c", "pending")], "c"),
+        ("failed", [("a", "completed"), ("b", "failed"), ("c", "pending")], "b"),
+        ("deleting", [("a", "completed"), ("b", "pending")], "a"),
+        ("ready", [("a", "completed"), ("b", "skipped")], "a"),
+        ("pending", [("a", "pending")], ""),
+    ],
+)
+def test_the_step_shown_is_the_one_that_the_message_is_about(
+    state: str, steps: list[tuple[str, str]], shown: str
+) -> None:
+    assert current_step(status("", *steps, status=state)) == shown
 
 
 def test_without_a_terminal_there_is_one_line_for_each_change_and_no_more() -> None:
