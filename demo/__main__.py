@@ -84,12 +84,13 @@ def make_image(story: Story, data_dir: Path, base_disk: Path, public_key: str) -
     with served(data_dir) as client:
         story.say(f"It answers at {client.server}")
         forget_last_run(client)
-        story.chapter("One request: two packages, a script, a file, a user in a new group with sudo, and an SSH key")
-        story.command(
-            f"curl -X POST {client.server}/api/v1/images -H 'Content-Type: application/json' -d @request.json"
-        )
+        story.chapter("One request: packages, a script, a file, a user with group and sudo, an SSH key")
+        request = make_request(base_disk, public_key)
+        file = data_dir / "request.json"
+        file.write_text(json.dumps(request, indent=2))
+        story.command(f"curl {client.server}/api/v1/images -H 'Content-Type: application/json' -d @{file}")
         with cancelled_unless_finished(client):
-            client.create_image(make_request(base_disk, public_key))
+            client.create_image(request)
             status = watch(story, client)
             image = client.image(IMAGE)
     return Made(disk=_disk(data_dir, image), status=status, image=image)
