@@ -119,7 +119,7 @@ class Logs:
         part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             while not await self._collect_once(pod, part, build, step):
-                await asyncio.sleep(_PAUSE)  # noqa: ASYNC110  (the stream broke: nothing here can tell when it is back)
+                await asyncio.sleep(_PAUSE)
             part.rename(path)
         finally:
             self._tasks.pop(path, None)
