@@ -139,6 +139,10 @@ def invalid(resource: Resource, name: str, faults: Sequence[Fault]) -> ApiError:
     return ApiError(422, "Invalid", f'{resource.qualified_kind} "{name}" is invalid: {words}', details)
 
 
+def shutting_down() -> ApiError:
+    return ApiError(503, "ServiceUnavailable", "the API server is shutting down")
+
+
 def too_large_version(asked: int, current: int) -> ApiError:
     details = {
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],

@@ -11,7 +11,7 @@ from goldenpipe_local.api import discovery
 from goldenpipe_local.api.access import Access, User
 from goldenpipe_local.api.answers import error_answer, json_answer
 from goldenpipe_local.api.authorization import check_allowed, review_access
-from goldenpipe_local.api.errors import ApiError, bad_request, conflict, method_not_allowed, unauthorized
+from goldenpipe_local.api.errors import ApiError, bad_request, conflict, method_not_allowed, shutting_down, unauthorized
 from goldenpipe_local.api.logs import Logs
 from goldenpipe_local.api.machines import Machines
 from goldenpipe_local.api.reading import Reading
@@ -33,6 +33,8 @@ class Front:
     def __init__(self, *, registry: Registry, access: Access, reading: Reading, logs: Logs) -> None:
         self._registry = registry
         self._access = access
+        self._reading = reading
+        self._closing = False
         writing, machines = Writing(registry), Machines(registry)
         self._by_verb: dict[str, Handler] = {
             "get": reading.get,
@@ -52,17 +54,27 @@ class Front:
             "binding": ("create", self._bind),
         }
 
+    def close(self) -> None:
+        """End the watches, and send away who still comes: clients try again until the next server is there."""
+        self._closing = True
+        self._reading.close()
+
     async def serve(self, http: web.Request) -> web.StreamResponse:
         try:
             return await self._answer(http)
         except ApiError as error:
-            return error_answer(error)
+            answer = error_answer(error)
+            if self._closing:
+                answer.force_close()
+            return answer
         except Exception:
             log.exception("%s %s failed", http.method, http.path)
             message = "the local API server failed; its log has the reason"
             return error_answer(ApiError(500, "InternalError", message))
 
     async def _answer(self, http: web.Request) -> web.StreamResponse:
+        if self._closing:
+            raise shutting_down()
         if http.path in _PROBES:
             return web.Response(text="ok")
         user = self._access.user_of(http.headers.get("Authorization", ""))

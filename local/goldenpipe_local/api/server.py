@@ -94,7 +94,7 @@ class ApiServer:
         front = Front(registry=registry, access=access, reading=reading, logs=Logs(registry, session))
         certificates = Certificates.ensure(self._data_dir, self._host)
         await self._listen(stack, front, certificates.context())
-        stack.callback(reading.close)
+        stack.callback(front.close)
         self._write_kubeconfigs(access, certificates.authority_data)
 
     async def _listen(self, stack: AsyncExitStack, front: Front, context: ssl.SSLContext) -> None:
