@@ -118,7 +118,8 @@ class Logs:
         part = path.with_name(path.name + ".part")
         part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            while not await self._collect_once(pod, part, build, step):
+            # the pause is for a stream that broke: nothing tells when it is back
+            while not await self._collect_once(pod, part, build, step):  # noqa: ASYNC110
                 await asyncio.sleep(_PAUSE)
             part.rename(path)
         finally:

@@ -7,6 +7,10 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+from goldenpipe_kube import KubeError
+
+from goldenpipe.errors import PublicError
+
 log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.5
@@ -71,7 +75,4 @@ class WorkQueue:
 
 
 def _is_bug(error: Exception) -> bool:
-    from goldenpipe.errors import PublicError
-    from goldenpipe_kube import KubeError
-
     return not isinstance(error, KubeError | PublicError)
