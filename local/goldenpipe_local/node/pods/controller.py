@@ -176,14 +176,14 @@ class PodController:
             return self._stop(pod, container)
         if isinstance(state, Ended | Lost) and phase_of(pod) not in FINAL_PHASES:
             await self._finish(pod, container, state)
-        remove_volumes(self._volumes(pod))
+        self._forget(uid_of(pod))
         await self._kube.delete("Pod", name_of(pod), grace_seconds=0, uid=uid_of(pod))
         return None
 
     def _stop(self, pod: Object, container: Container) -> float | None:
         self._wait_for_end(pod, container)
-        # for Pods the API writes the end of the grace period into deletionTimestamp
-        left = -seconds_since(pod["metadata"]["deletionTimestamp"])
+        # for Pods the API writes the end of the grace period into deletionTimestamp, the fraction of the second cut off
+        left = 1.0 - seconds_since(pod["metadata"]["deletionTimestamp"])
         if left <= 0:
             container.send_signal(signal.SIGKILL)
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,7 +49,7 @@ class LogSource:
     is_over: Callable[[], bool]
 
 
-async def read_log(source: LogSource, options: LogOptions) -> AsyncIterator[bytes]:
+async def read_log(source: LogSource, options: LogOptions) -> AsyncGenerator[bytes]:
     """The wanted part of the log in pieces; with `follow`, until its writer has ended."""
     left = options.limit_bytes
     async for piece in _pieces(source, options):
