@@ -54,10 +54,8 @@ $run apt-get -q -y -o APT::Cmd::Pattern-Only=true -o DPkg::Lock::Timeout=300 -o 
     install -- @NAMES@ 2>&1
 """
 _DNF = r"""
-say() { printf '\n\036%s\n' "$*"; }
-say update
-dnf -y makecache 2>&1 || true
-say install
+# dnf reads stale or missing package lists by itself
+printf '\n\036install\n'
 dnf -y install -- @NAMES@ 2>&1
 """
 _ZYPPER = r"""
@@ -78,6 +76,7 @@ apk --no-interactive --wait 300 add @NAMES@ 2>&1
 NETWORK = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Connection timed out|Network is unreachable"
     r"|Failed to fetch|Cannot download|Curl error|Failed to download metadata|Errors during downloading"
+    r"|\(curl\) error|Failed to connect|Connection failed|Could not refresh the repositories"
     r"|Timeout exceeded|temporary error \(try again later\)|network error|DNS lookup error|no address associated",
     re.IGNORECASE,
 )
@@ -191,7 +190,8 @@ class Progress:
         values = [value for value in found.groups() if value]
         name = next(value for value in values if not value.isdigit())
         self.finished, self.total = (int(value) for value in values if value.isdigit())
-        return 20 + 78 * self.finished / max(self.total, 1), self._words("Installing", name, self.finished)
+        bare = re.sub(r"-\d.*", "", name)
+        return 20 + 78 * self.finished / max(self.total, 1), self._words("Installing", bare, self.finished)
 
     def _steps(self, text: str) -> tuple[float, str] | None:
         """apt: a fifth of the time goes into fetching, the rest into unpacking and setting up."""

@@ -88,7 +88,7 @@ def _failed(progress: Progress, ended: Ended, wishes: list[Wish], facts: Facts) 
     text = "\n".join(progress.lines)
     if cause := known_cause(text):
         return Permanent(f"installing packages failed: {cause.message}", hint=cause.hint)
-    if progress.trouble:
+    if progress.trouble and not progress.unpacked and not progress.finished:
         message = f"the guest cannot reach its package repositories: {progress.trouble[-1]}"
         return Temporary(
             message, hint="Does the guest's network have a way out, and do its DNS and proxy settings fit?"
@@ -106,9 +106,10 @@ def _unknown(unknown: list[str], wishes: list[Wish], facts: Facts) -> Permanent:
     told = []
     for name in unknown:
         wish = next((wish for wish in wishes if name in map(without_pin, wish.names) or name in wish.names), None)
-        told.append(name if wish is None or name == without_pin(wish.asked) else f"{wish.asked} ({name})")
-        if wish and wish.asked != without_pin(wish.asked) and name == without_pin(wish.asked):
-            told[-1] = wish.asked
+        if wish is None or name in (wish.asked, without_pin(wish.asked)):
+            told.append(wish.asked if wish else name)
+        else:
+            told.append(f"{wish.asked} ({name})")
     noun = "packages" if len(told) > 1 else "package"
     message = f"{noun} {', '.join(told)} not found in the guest's repositories ({facts.title})"
     hint = "Check the spelling and version, or install it by a script from the repository that has it."
