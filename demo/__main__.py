@@ -61,7 +61,7 @@ def main() -> int:
 
 def show(story: Story, cache: Path) -> None:
     data_dir = cache / "demo"
-    base_disk = get_base_disk(story, cache / "base")
+    base_disk = get_base_disk(story, cache)
     with tempfile.TemporaryDirectory(prefix="goldenpipe-demo-") as folder:
         private_key, public_key = make_key(Path(folder))
         made_image = make_image(story, data_dir, base_disk, public_key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -62,7 +63,8 @@ async def _start(stack: AsyncExitStack, settings: Settings, kubeconfig: Path | N
         if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
             raise
         hint = "Stop what listens there, or choose another address with --listen HOST:PORT."
-        raise CliError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}.", hint=hint) from error
+        reason = os.strerror(error.errno).lower()
+        raise CliError(f"cannot listen on {settings.host}:{settings.port}: {reason}.", hint=hint) from error
 
 
 async def _cluster(stack: AsyncExitStack, settings: Settings) -> Path | None:
