@@ -33,10 +33,20 @@ class Overlay:
             **head,
         }
         self.write(f"steps/{name}.yaml", document)
-        self._steps.append(name)
+        if name not in self._steps:
+            self._steps.append(name)
+        self._write_pipeline()
+        return self
+
+    def use(self, *names: str) -> Overlay:
+        """Built-in steps, as they are."""
+        self._steps += names
+        self._write_pipeline()
+        return self
+
+    def _write_pipeline(self) -> None:
         pipeline = {"name": "linux-disk", "summary": "Of a test", "when": "true", "steps": self._steps}
         self.write("pipelines/linux-disk.yaml", pipeline)
-        return self
 
     def write(self, path: str, document: dict[str, Any]) -> None:
         (self.templates / path).write_text(yaml.safe_dump(document, sort_keys=False))
