@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
 
 import aiohttp
 from aiohttp import web
@@ -12,6 +12,8 @@ from goldenpipe_local.api.errors import ApiError, bad_request
 from goldenpipe_local.api.registry import Registry
 from goldenpipe_local.api.requests import Request
 from goldenpipe_local.api.resources import BY_KEY
+
+log = logging.getLogger(__name__)
 
 _PASSED_ON = ("follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes")
 _CONNECT_SECONDS = 5.0
@@ -78,10 +80,16 @@ async def _pass_on(http: web.Request, upstream: aiohttp.ClientResponse) -> web.S
         raise ApiError(upstream.status, reason, text or f"the node answered {upstream.status}")
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     await response.prepare(http)
-    # a node that goes away in the middle ends the log; a client that goes away wants no more of it
-    with suppress(ConnectionError, aiohttp.ClientError):
+    try:
         async for chunk in upstream.content.iter_any():
             await response.write(chunk)
-    with suppress(ConnectionError):
         await response.write_eof()
+    except aiohttp.ClientPayloadError as error:
+        log.warning("the log %s broke off: %s", http.path, error)
+        # cut the client off, too: it must not take what it has for the whole log
+        if http.transport is not None:
+            http.transport.abort()
+    except ConnectionError:
+        # the client has gone, and wants no more of it
+        pass
     return response
