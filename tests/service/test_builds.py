@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from goldenpipe.service import running
-from goldenpipe.settings import ClusterSettings, Settings
+from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube
 from goldenpipe_local.cluster import LocalCluster
 from support.rest import Object, Rest
@@ -301,9 +301,3 @@ async def test_the_steps_get_the_builds_key_and_the_guests_host_key(rest: Rest, 
     assert (kind, base64.b64decode(blob)[4:15]) == ("ssh-ed25519", b"ssh-ed25519")
     assert "OPENSSH PRIVATE KEY" in lines[1]
     assert lines[2:] == ["host-public-key", "ssh-privatekey"]
-
-
-def test_default_settings_are_documented() -> None:
-    text = Path(__file__).parents[2].joinpath("docs/settings.md").read_text()
-    for name in (*ClusterSettings.__dataclass_fields__, *Settings.__dataclass_fields__):
-        assert f"`{name}`" in text, name
