@@ -75,7 +75,7 @@ def sample_requests() -> Iterator[Object]:
             "packages": ["curl"],
             "scripts": ["#!/bin/sh\ntrue\n"],
             "files": {"/etc/motd": "Hello\n"},
-            "users": [{"name": "sample", "password": "$6$x", "groups": ["sudo"], "sudo": True}],
+            "users": [{"name": "sample", "password_hash": "$6$x", "groups": ["sudo"], "sudo": True}],
             "ssh_keys": [_KEY],
         },
     }

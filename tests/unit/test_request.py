@@ -55,7 +55,7 @@ def test_a_password_is_hashed_before_anybody_else_sees_the_request() -> None:
     request = parse(customizations={"users": [{"name": "admin", "password": "password123"}]})
     stored = request.model_dump_json()
     assert "password123" not in stored
-    assert sha512_crypt.verify("password123", request.customizations.users[0].password)
+    assert sha512_crypt.verify("password123", request.customizations.users[0].password_hash or "")
 
 
 def test_every_fault_is_told_at_once_with_its_path() -> None:

@@ -7,9 +7,8 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from goldenpipe_kube import KubeError
-
 from goldenpipe.errors import PublicError
+from goldenpipe_kube import KubeError
 
 log = logging.getLogger(__name__)
 

@@ -92,7 +92,7 @@ class User(_Strict):
     """A user to create in the guest."""
 
     name: Annotated[str, _name_of("user")]
-    password: str | None = None
+    password_hash: str | None = Field(default=None, alias="password")
     groups: list[Annotated[str, _name_of("group")]] = Field(default_factory=list)
     sudo: bool = False
 
@@ -103,7 +103,7 @@ class User(_Strict):
             _fail(f"{BUILD_USER!r} is the user that builds the image and is removed at its end; choose another name")
         return name
 
-    @field_validator("password")
+    @field_validator("password_hash")
     @classmethod
     def _hash(cls, password: str | None) -> str | None:
         if password is None:
