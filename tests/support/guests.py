@@ -13,6 +13,8 @@ POWER_OFF = bytes.fromhex("ba0406 b80020 ef f4 ebfd")
 """mov dx,0x604; mov ax,0x2000; out dx,ax; hlt; jmp: ACPI's S5 on q35."""
 HANG = bytes.fromhex("f4 ebfd")
 """hlt; jmp: with interrupts off, and deaf to the power button."""
+WAIT_FOR_BUTTON = bytes.fromhex("ba0206 b80001 ef ba0006 ed f6c401 74fa") + POWER_OFF
+"""mov dx,0x602; mov ax,0x100; out dx,ax; mov dx,0x600; again: in ax,dx; test ah,1; jz again: then power off."""
 RESET = bytes.fromhex("b0fe e664 f4 ebfd")
 """mov al,0xfe; out 0x64,al: the keyboard controller pulls the reset line."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -11,12 +11,24 @@ import pytest
 from goldenpipe_kube import Kube
 from goldenpipe_local.api import ApiServer
 from goldenpipe_local.node import NodeAgent
+from goldenpipe_local.node.pods.container import Container
+from goldenpipe_local.node.vms.machine import Machine
 
 StartAgent = Callable[[], AbstractAsyncContextManager[NodeAgent]]
 
 
 @pytest.fixture
-def start_agent(local_api: ApiServer, tmp_path: Path) -> StartAgent:
+def left_running(tmp_path: Path) -> Iterator[None]:
+    """Ends the processes that outlive the agent, as they should, but not the test."""
+    yield
+    for folder in (tmp_path / "cluster" / "vms").glob("*"):
+        Machine.kill_leftover(folder)
+    for folder in (tmp_path / "cluster" / "pods").glob("*"):
+        Container(folder / "container").clean_up()
+
+
+@pytest.fixture
+def start_agent(local_api: ApiServer, tmp_path: Path, left_running: None) -> StartAgent:  # noqa: ARG001
     """Starts an agent; ending its context is what a killed agent looks like to all that it has started."""
 
     @asynccontextmanager

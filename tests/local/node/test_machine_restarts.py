@@ -11,9 +11,10 @@ from pathlib import Path
 
 from goldenpipe_kube import Kube, Object
 from goldenpipe_local.node import NodeAgent
+from goldenpipe_local.node.inotify import FolderWatch
 from goldenpipe_local.node.vms import monitor
 from goldenpipe_local.node.vms.process import recorded
-from support.guests import HANG, POWER_OFF, a_machine, a_volume, boot_disk
+from support.guests import HANG, POWER_OFF, WAIT_FOR_BUTTON, a_machine, a_volume, boot_disk
 from support.pods import in_phase
 from support.watching import until
 
@@ -29,12 +30,25 @@ async def running(kube: Kube, folder: Path, then: bytes) -> Object:
     return await until(kube, "VirtualMachineInstance", in_phase("Running", "Succeeded"), seconds=SECONDS)
 
 
+def folder_of(tmp_path: Path, vmi: Object) -> Path:
+    return tmp_path / "cluster" / "vms" / str(vmi["metadata"]["uid"])
+
+
+async def spoken(tmp_path: Path, vmi: Object) -> None:
+    """The guest has written its line, and so has come to what it does after."""
+    serial = folder_of(tmp_path, vmi) / "serial.log"
+    with FolderWatch(serial.parent) as watch:
+        async with asyncio.timeout(SECONDS):
+            while b"up" not in serial.read_bytes():
+                await watch.changed()
+
+
 async def test_a_machine_runs_on_without_the_agent_and_is_found_again(
     start_agent: StartAgent, kube: Kube, tmp_path: Path
 ) -> None:
     async with start_agent():
         vmi = await running(kube, tmp_path, HANG)
-        folder = tmp_path / "cluster" / "vms" / vmi["metadata"]["uid"]
+        folder = folder_of(tmp_path, vmi)
         qemu = recorded(folder)
     assert qemu is not None
     assert qemu.is_alive()
@@ -51,12 +65,10 @@ async def test_a_power_off_that_nobody_saw_is_still_a_clean_end(
     start_agent: StartAgent, kube: Kube, tmp_path: Path
 ) -> None:
     async with start_agent():
-        vmi = await running(kube, tmp_path, HANG)
-    folder = tmp_path / "cluster" / "vms" / vmi["metadata"]["uid"]
-    # what a guest's power-off leaves behind: a QEMU that waits in the state "shutdown"
-    async with monitor.connected(folder) as qmp:
-        await qmp._client.execute("system_reset")
-        await qmp._client.execute("human-monitor-command", {"command-line": "o /w 0x604 0x2000"})
+        vmi = await running(kube, tmp_path, WAIT_FOR_BUTTON)
+        await spoken(tmp_path, vmi)
+    async with asyncio.timeout(SECONDS), monitor.connected(folder_of(tmp_path, vmi)) as qmp:
+        await qmp.press_power_button()
         while await qmp.state() != "shutdown":
             await qmp.next_state()
     async with start_agent():
@@ -69,7 +81,7 @@ async def test_a_qemu_that_died_while_the_agent_was_down_is_a_failure(
 ) -> None:
     async with start_agent():
         vmi = await running(kube, tmp_path, HANG)
-    qemu = recorded(tmp_path / "cluster" / "vms" / vmi["metadata"]["uid"])
+    qemu = recorded(folder_of(tmp_path, vmi))
     assert qemu is not None
     qemu.send_signal(signal.SIGKILL)
     await qemu.ended()
@@ -83,7 +95,7 @@ async def test_a_machine_whose_objects_went_away_while_the_agent_was_down_is_end
 ) -> None:
     async with start_agent():
         vmi = await running(kube, tmp_path, HANG)
-    folder = tmp_path / "cluster" / "vms" / vmi["metadata"]["uid"]
+    folder = folder_of(tmp_path, vmi)
     qemu = recorded(folder)
     for kind in ("VirtualMachine", "VirtualMachineInstance"):
         await kube.patch(kind, "vm", {"metadata": {"finalizers": None}})
@@ -120,7 +132,7 @@ async def test_a_host_whose_kvm_is_broken_is_remembered_and_said(
         condition = next(each for each in vmi["status"]["conditions"] if each["type"] == "SoftwareEmulation")
         assert condition["status"] == "True"
         assert "KVM internal error" in condition["message"]
-        plan = tmp_path / "cluster" / "vms" / vmi["metadata"]["uid"] / "plan.json"
+        plan = folder_of(tmp_path, vmi) / "plan.json"
         assert json.loads(plan.read_text())["accelerator"] == "tcg"
         await kube.delete("VirtualMachine", "vm")
         await until(kube, "VirtualMachineInstance", in_phase("Failed"), seconds=SECONDS)

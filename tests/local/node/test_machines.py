@@ -12,7 +12,7 @@ import pytest
 from goldenpipe_kube import Event, Kube, Object
 from goldenpipe_local.node.vms.iso import read_iso
 from goldenpipe_local.node.vms.process import recorded
-from support.guests import HANG, POWER_OFF, RESET, a_machine, a_volume, boot_disk
+from support.guests import HANG, POWER_OFF, RESET, WAIT_FOR_BUTTON, a_machine, a_volume, boot_disk
 from support.watching import until, until_gone
 
 pytestmark = pytest.mark.usefixtures("agent")
@@ -177,6 +177,15 @@ async def test_a_guest_that_ignores_the_power_button_is_ended_after_the_grace_pe
     )
     assert not folder_of(tmp_path, vmi).exists()
     assert await kube.list("Pod") == []
+
+
+async def test_a_guest_that_hears_the_power_button_ends_well(kube: Kube, tmp_path: Path) -> None:
+    await make(kube, tmp_path, "up\r\n", WAIT_FOR_BUTTON, grace=60)
+    await kube.act("VirtualMachine", "vm", "start")
+    await instance(kube, "Running")
+    await kube.act("VirtualMachine", "vm", "stop")
+    assert (await instance(kube, "Succeeded", "Failed"))["status"]["phase"] == "Succeeded"
+    await until_gone(kube, "VirtualMachineInstance", "vm")
 
 
 async def test_starting_again_makes_a_new_instance_of_the_same_machine(kube: Kube, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
+from collections import deque
 from copy import deepcopy
 
 from goldenpipe_kube import Conflict, Kube, NotFound, Object
@@ -18,6 +19,8 @@ from goldenpipe_local.node.vms.status import FINAL_PHASES, machine_status, run_s
 log = logging.getLogger(__name__)
 
 _COMPONENT = "virtualmachine-controller"
+_REMEMBERED = 100
+"""Instances whose deletion was asked for lately; the watch may tell it later than we look."""
 CRASH_PAUSE = 10.0
 """Seconds before a machine with run strategy Always is started again after a crash."""
 
@@ -33,6 +36,7 @@ class MachineController:
         self._machines = machines
         self._instances = instances
         self._volumes = volumes
+        self._stopped: deque[str] = deque(maxlen=_REMEMBERED)
         self._queue = Reconciler("machine", self.reconcile)
         machines.subscribe(lambda machine: self._queue.enqueue(key_of(machine)))
         instances.subscribe(self._on_instance)
@@ -129,9 +133,10 @@ class MachineController:
         self._events.tell(machine, "SuccessfulCreate", f"{words} {name_of(instance)}", component=_COMPONENT)
 
     async def _stop(self, machine: Object, instance: Object) -> None:
-        if is_deleting(instance):
+        if is_deleting(instance) or uid_of(instance) in self._stopped:
             return
         await self._kube.delete("VirtualMachineInstance", name_of(instance), uid=uid_of(instance))
+        self._stopped.append(uid_of(instance))
         words = "Stopped the virtual machine by deleting the virtual machine instance"
         self._events.tell(machine, "SuccessfulDelete", f"{words} {uid_of(instance)}", component=_COMPONENT)
 

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,8 @@ async def connected(folder: Path) -> AsyncIterator[Monitor]:
     except (QMPError, OSError, EOFError, asyncio.IncompleteReadError) as error:
         raise MonitorLost(str(error)) from error
     finally:
-        with suppress(Exception):
-            await client.disconnect()
-        sock.close()
+        # to its end even if we are cancelled: a client that is left half closed complains later
+        await asyncio.shield(asyncio.ensure_future(_disconnect(client, sock)))
 
 
 class Monitor:
@@ -95,6 +94,11 @@ class Monitor:
 
     async def quit(self) -> None:
         await self._client.execute("quit")
+
+
+async def _disconnect(client: QMPClient, sock: socket.socket) -> None:
+    with closing(sock), suppress(Exception):
+        await client.disconnect()
 
 
 async def _until_closed(client: QMPClient) -> None:
