@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from goldenpipe.api.documents import (
     created_document,
@@ -16,9 +18,12 @@ from goldenpipe.api.documents import (
     summary_document,
 )
 from goldenpipe.api.keys import IMAGES
-from goldenpipe.errors import Fault, InvalidRequest, UnsupportedMediaType
+from goldenpipe.errors import Fault, InvalidRequest, PublicError, UnsupportedMediaType
+from goldenpipe.model.build import Build
 from goldenpipe.model.status import BuildState, ImageStatus, Target, image_status
 from goldenpipe.store.store import Filter
+
+logger = logging.getLogger(__name__)
 
 LARGEST_PAGE = 500
 LIST_PARAMETERS = {"label", "status", "os_type", "limit", "continue"}
@@ -52,16 +57,8 @@ async def status(request: web.Request) -> web.StreamResponse:
     if not _flag(request, "watch"):
         return web.json_response(status_document(await images.get(name)))
     await images.get(name)
-    answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache"})
-    await answer.prepare(request)
-    told: dict[str, Any] | None = None
-    async for build in images.watch(name):
-        document = status_document(build)
-        if document != told:
-            told = document
-            await answer.write(json.dumps(document).encode() + b"\n")
-    await answer.write_eof()
-    return answer
+    headers = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache"}
+    return await _stream(request, web.StreamResponse(headers=headers), _lines(images.watch(name)))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -72,12 +69,8 @@ async def delete(request: web.Request) -> web.Response:
 async def log(request: web.Request) -> web.StreamResponse:
     name, step = request.match_info["name"], request.match_info["step"]
     chunks = await request.app[IMAGES].log(name, step, follow=_flag(request, "follow"))
-    answer = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"})
-    await answer.prepare(request)
-    async for chunk in chunks:
-        await answer.write(chunk)
-    await answer.write_eof()
-    return answer
+    headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"}
+    return await _stream(request, web.StreamResponse(headers=headers), chunks)
 
 
 async def export(request: web.Request) -> web.StreamResponse:
@@ -93,11 +86,31 @@ async def export(request: web.Request) -> web.StreamResponse:
         )
         if download.length is not None:
             answer.content_length = download.length
-        await answer.prepare(request)
-        async for chunk in download.chunks:
+        return await _stream(request, answer, download.chunks)
+
+
+async def _stream(request: web.Request, answer: web.StreamResponse, chunks: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Send the chunks; if they break off, so does the connection: a client must not take a part for the whole."""
+    await answer.prepare(request)
+    try:
+        async for chunk in chunks:
             await answer.write(chunk)
         await answer.write_eof()
-        return answer
+    except (PublicError, ClientError, OSError) as error:
+        logger.warning("%s %s broke off: %s", request.method, request.path, error)
+        if request.transport is not None:
+            request.transport.abort()
+    return answer
+
+
+async def _lines(builds: AsyncIterator[Build]) -> AsyncIterator[bytes]:
+    """A status document a line, each time it says something new."""
+    told: dict[str, Any] | None = None
+    async for build in builds:
+        document = status_document(build)
+        if document != told:
+            told = document
+            yield json.dumps(document).encode() + b"\n"
 
 
 def parse_filter(request: web.Request) -> Filter:
