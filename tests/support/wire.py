@@ -20,6 +20,7 @@ class Answer:
     chunked: bool = False
     cut: bool = False
     length: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def document(content: Any, status: int = 200) -> Answer:
@@ -74,6 +75,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         else:
             self.send_header("Content-Length", str(answer.length if answer.length is not None else len(answer.body)))
+        for header in answer.headers:
+            self.send_header(*header)
         self.end_headers()
         if answer.chunked:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(answer.body), answer.body) if answer.body else b"")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +216,28 @@ def test_an_export_that_goes_wrong_leaves_the_file_of_before(
     assert ended.code == 1
     assert message in ended.err
     assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(out, b"old")]
+
+
+GZIP = (("X-Disk-Format", "gzip"),)
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+def test_a_raw_disk_that_a_kubevirt_cluster_sends_becomes_a_qcow2(wire: Wire, run: Run, tmp_path: Path) -> None:
+    disk = b"boot" + bytes(5 << 20) + b"end!" + bytes((1 << 20) - 8)
+    wire.on("GET images/img/export", Answer(gzip.compress(disk), headers=GZIP))
+    out = tmp_path / "img.qcow2"
+    assert run("export", "img", "--out", str(out)).code == 0
+    subprocess.run(["qemu-img", "convert", "-O", "raw", out, tmp_path / "raw"], check=True)
+    assert (tmp_path / "raw").read_bytes() == disk
+    assert sorted(tmp_path.iterdir()) == [out, tmp_path / "raw"]
+
+
+def test_a_broken_raw_disk_is_one_sentence_and_leaves_nothing(wire: Wire, run: Run, tmp_path: Path) -> None:
+    wire.on("GET images/img/export", Answer(gzip.compress(b"x" * 9000)[:-20], headers=GZIP))
+    ended = run("export", "img", "--out", str(tmp_path / "img.qcow2"))
+    assert ended.code == 1
+    assert "cannot be converted" in ended.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_export_to_a_folder_that_does_not_exist_is_one_sentence(wire: Wire, run: Run, tmp_path: Path) -> None:
