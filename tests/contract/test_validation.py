@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from goldenpipe_kube import Invalid
-from support.api import Api
+from support.api import MERGE, Api
 from support.objects import a_config, a_job, a_pod
 from support.target import Target
 
@@ -178,6 +178,7 @@ async def test_a_body_that_is_no_object_is_a_bad_request(target: Target, api: Ap
         {"metadata": {"name": "one"}, "spec": {"template": {"spec": {"containers": [{"env": 1}]}}}},
         {"metadata": {"name": "one", "labels": ["a"]}, "spec": {}},
         {"metadata": {"name": "one", "finalizers": "a"}, "spec": {}},
+        {"metadata": {"name": "one", "finalizers": {"a": "b"}}, "spec": {}},
         {"metadata": {"name": "one", "ownerReferences": {}}, "spec": {}},
         {"metadata": {"name": "one"}, "spec": {"podFailurePolicy": [], "backoffLimit": "x"}},
     ],
@@ -186,6 +187,12 @@ async def test_fields_of_a_wrong_type_never_break_the_server(target: Target, api
     answer = await api.call("POST", target.jobs(), body)
     assert answer.status in {400, 422}
     assert answer.body["kind"] == "Status"
+
+
+async def test_a_status_that_is_no_object_is_refused(target: Target, api: Api) -> None:
+    await target.kube.create(a_job())
+    answer = await api.call("PATCH", target.jobs("one", "status"), {"status": "text"}, content_type=MERGE)
+    assert answer.status == 400
 
 
 async def test_an_object_of_another_kind_is_refused(target: Target, api: Api) -> None:

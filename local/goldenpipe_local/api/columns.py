@@ -10,8 +10,6 @@ from typing import Any
 from goldenpipe_kube import Object
 from goldenpipe_local.api.clock import utc_now
 
-_UNITS = (("y", 31_536_000), ("d", 86_400), ("h", 3600), ("m", 60))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -37,19 +35,28 @@ def age(moment: str | None, *, now: datetime | None = None) -> str:
 
 
 def human_duration(seconds: float) -> str:
-    """`45s`, `5m30s`, `3h12m`, `2d4h`, `20d`: two units while they matter."""
+    """`45s`, `5m30s`, `3h12m`, `2d4h`, `20d`: as kubectl rounds it, finer while the number is small."""
     whole = max(0, int(seconds))
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86_400
     if whole < 120:
         return f"{whole}s"
-    for place, (unit, size) in enumerate(_UNITS):
-        if whole < size * (2 if unit == "d" else 1) and unit != "m":
-            continue
-        count, rest = divmod(whole, size)
-        smaller, smaller_size = _UNITS[place + 1] if place + 1 < len(_UNITS) else ("s", 1)
-        second = rest // smaller_size
-        shown_alone = second == 0 or count >= {"y": 8, "d": 8, "h": 8, "m": 10}[unit]
-        return f"{count}{unit}" if shown_alone else f"{count}{unit}{second}{smaller}"
-    return f"{whole}s"
+    if minutes < 10:
+        return _two_units(minutes, "m", whole % 60, "s")
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return _two_units(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return _two_units(days, "d", hours % 24, "h")
+    if days < 730:
+        return f"{days}d"
+    return _two_units(days // 365, "y", days % 365 if days < 2920 else 0, "d")
+
+
+def _two_units(large: int, unit: str, small: int, smaller: str) -> str:
+    return f"{large}{unit}{small}{smaller}" if small else f"{large}{unit}"
 
 
 def _seconds_between(start: str, end: datetime) -> float:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
 from goldenpipe_kube import Object
@@ -28,11 +26,11 @@ from goldenpipe_local.api.resources import BY_KEY, Resource
 from goldenpipe_local.api.rules import Unknown, rules_of
 from goldenpipe_local.api.rules.base import check_finalizers_of_deleted, check_metadata
 from goldenpipe_local.api.selectors import Selector
+from goldenpipe_local.api.shapes import check_shape, telling_wrong_types
 from goldenpipe_local.api.store import Store, Stored
 
 _NAMESPACE = BY_KEY["namespaces"]
 _SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
-_DROPPED = ("managedFields", "selfLink")
 _STALE = "the object has been modified; please apply your changes to the latest version and try again"
 
 Edit = Callable[[Object], Object]
@@ -80,7 +78,7 @@ class Registry:
 
     def create(self, resource: Resource, namespace: str, obj: Object, options: WriteOptions | None = None) -> Written:
         options = options or WriteOptions()
-        self._check_shape(resource, namespace, obj)
+        check_shape(resource, namespace, obj)
         warnings = self._prune(resource, obj, options)
         metadata = obj["metadata"]
         if not metadata.get("name"):
@@ -94,7 +92,7 @@ class Registry:
         if self.store.find(resource, (namespace, metadata["name"])):
             raise already_exists(resource, metadata["name"])
         self._set_identity(resource, obj)
-        with _telling_wrong_types(resource):
+        with telling_wrong_types(resource):
             self._complete(resource, obj)
         return Written(object=self._keep(resource, obj, options), warnings=warnings)
 
@@ -129,7 +127,7 @@ class Registry:
         options: WriteOptions | None = None,
     ) -> Written:
         """Replace an object, or its status."""
-        self._check_shape(resource, namespace, wanted)
+        check_shape(resource, namespace, wanted)
         stated = wanted["metadata"].get("name")
         if stated and stated != name:
             message = f"the name of the object ({stated}) does not match the name on the URL ({name})"
@@ -152,14 +150,14 @@ class Registry:
         options = options or WriteOptions()
         current = self.get(resource, namespace, name)
         wanted = copy.deepcopy(edit(current.object))
-        self._check_shape(resource, namespace, wanted)
+        check_shape(resource, namespace, wanted)
         warnings = self._prune(resource, wanted, options)
         self._check_preconditions(resource, current.object, wanted)
         if subresource == "status":
             new = {**current.object, "status": wanted.get("status") or {}}
             new["metadata"] = dict(current.object["metadata"])
         else:
-            with _telling_wrong_types(resource):
+            with telling_wrong_types(resource):
                 new = self._changed(resource, current.object, wanted)
         if _same(current.object, new):
             return Written(object=current.object, warnings=warnings)
@@ -264,28 +262,6 @@ class Registry:
         last = Stored(object=new, raw=current.raw, facts=current.facts, version=current.version)
         return self.store.remove(resource, last).object
 
-    def _check_shape(self, resource: Resource, namespace: str, obj: Any) -> None:
-        if not isinstance(obj, dict):
-            message = f"the body is no {resource.kind} object"
-            raise bad_request(message)
-        _check_kind(resource, obj)
-        metadata = obj.setdefault("metadata", {})
-        if not isinstance(metadata, dict) or not all(
-            isinstance(metadata.get(field) or "", str) for field in ("name", "namespace", "generateName")
-        ):
-            message = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-            raise bad_request(message)
-        for field in _DROPPED:
-            metadata.pop(field, None)
-        stated = metadata.get("namespace") or ""
-        if stated and stated != namespace:
-            message = "the namespace of the provided object does not match the namespace sent on the request"
-            raise bad_request(message)
-        if namespace:
-            metadata["namespace"] = namespace
-        else:
-            metadata.pop("namespace", None)
-
     def _prune(self, resource: Resource, obj: Object, options: WriteOptions) -> tuple[str, ...]:
         unknown: Unknown = rules_of(resource).prune(obj)
         if unknown and options.strict:
@@ -306,17 +282,6 @@ class Registry:
         if found.object["metadata"].get("deletionTimestamp"):
             words = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise forbidden(resource, name, words)
-
-
-def _check_kind(resource: Resource, obj: Object) -> None:
-    """Fill in kind and apiVersion where they are missing, as the real server does; refuse others."""
-    stated = obj.setdefault("apiVersion", resource.api_version), obj.setdefault("kind", resource.kind)
-    if stated[1] != resource.kind or stated[0] != resource.api_version:
-        message = (
-            f"the API version in the data ({stated[0]}, Kind={stated[1]}) does not match the expected API version "
-            f"({resource.api_version}, Kind={resource.kind})"
-        )
-        raise bad_request(message)
 
 
 def _version_missing() -> Fault:
@@ -343,16 +308,3 @@ def _same(old: Object, new: Object) -> bool:
         return {**obj, "metadata": metadata}
 
     return comparable(old) == comparable(new)
-
-
-@contextmanager
-def _telling_wrong_types(resource: Resource) -> Iterator[None]:
-    """The rules read fields as what they ought to be; a field of another type is the client's mistake."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError) as error:
-        message = (
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            f"a field has the wrong type: {error}"
-        )
-        raise bad_request(message) from error
