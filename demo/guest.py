@@ -21,9 +21,10 @@ _BETWEEN = "--- next ---"
 
 @dataclass(frozen=True, kw_only=True)
 class Guest:
-    """A running copy; `ssh` is the command that reaches it."""
+    """A running copy; `ssh` is the command that reaches it, `port` that of 127.0.0.1 that leads to it."""
 
     ssh: tuple[str, ...]
+    port: int
     process: subprocess.Popen[bytes]
     console: Path
 
@@ -56,7 +57,7 @@ def booted_copy(disk: Path, private_key: Path, folder: Path) -> Iterator[Guest]:
     port = _free_port()
     process = subprocess.Popen(_qemu(overlay, console, port), stdin=subprocess.DEVNULL, start_new_session=True)
     try:
-        yield Guest(ssh=_ssh(private_key, port), process=process, console=console)
+        yield Guest(ssh=_ssh(private_key, port), port=port, process=process, console=console)
     finally:
         process.kill()
         process.wait()
