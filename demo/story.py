@@ -37,7 +37,7 @@ class Story:
 
     @contextmanager
     def progress(self) -> Iterator[Display]:
-        if not self._console.is_terminal:
+        if not (self._console.is_terminal or self._console.record):
             yield Lines(sys.stdout)
             return
         # a recording console would keep every state of the bar: the bar gets another one, and is printed at its end
