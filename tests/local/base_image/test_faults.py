@@ -62,7 +62,7 @@ async def test_what_a_killed_build_left_is_cleared_by_the_next(tmp_path: Path) -
 @needs_tools
 async def test_a_second_build_in_the_same_folder_waits_and_can_be_cancelled(tmp_path: Path) -> None:
     holder = await asyncio.create_subprocess_exec(
-        *("flock", tmp_path, "sh", "-c", "echo held; exec sleep 60"), stdout=asyncio.subprocess.PIPE
+        *("flock", "--no-fork", tmp_path, "sh", "-c", "echo held; exec sleep 60"), stdout=asyncio.subprocess.PIPE
     )
     assert holder.stdout is not None
     assert await holder.stdout.readline() == b"held\n"
