@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from goldenpipe_kube import Event, Kube, Object
+from goldenpipe_local.node.inotify import FolderWatch
 from goldenpipe_local.node.vms.iso import read_iso
 from goldenpipe_local.node.vms.process import recorded
 from support.guests import HANG, POWER_OFF, RESET, WAIT_FOR_BUTTON, a_machine, a_volume, boot_disk
@@ -186,6 +187,50 @@ async def test_a_guest_that_hears_the_power_button_ends_well(kube: Kube, tmp_pat
     await kube.act("VirtualMachine", "vm", "stop")
     assert (await instance(kube, "Succeeded", "Failed"))["status"]["phase"] == "Succeeded"
     await until_gone(kube, "VirtualMachineInstance", "vm")
+
+
+async def test_deleting_the_launcher_pod_shuts_the_machine_down(kube: Kube, tmp_path: Path) -> None:
+    await make(kube, tmp_path, "up\r\n", WAIT_FOR_BUTTON, grace=60)
+    await kube.act("VirtualMachine", "vm", "start")
+    await instance(kube, "Running")
+    pod = (await kube.list("Pod"))[0]["metadata"]["name"]
+    await kube.delete("Pod", pod)
+    assert (await instance(kube, "Succeeded", "Failed"))["status"]["phase"] == "Succeeded"
+    await until_gone(kube, "Pod", pod)
+
+
+@pytest.mark.parametrize("bus", ["virtio", "sata", "scsi"])
+async def test_a_machine_boots_from_any_bus_beside_a_cd(kube: Kube, tmp_path: Path, bus: str) -> None:
+    data = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ks"}, "data": {"ks.cfg": "poweroff"}}
+    await kube.create(data)
+    await kube.create(a_volume(boot_disk(tmp_path, "booted\r\n", POWER_OFF).as_uri()))
+    machine = a_machine(strategy="Once", ks={"configMap": {"name": "ks", "volumeLabel": "OEMDRV"}})
+    root, cd = machine["spec"]["template"]["spec"]["domain"]["devices"]["disks"]
+    root["disk"]["bus"] = bus
+    cd.pop("disk")
+    cd["cdrom"] = {"bus": "sata"}
+    await kube.create(machine)
+    vmi = await instance(kube, "Succeeded", "Failed")
+    assert vmi["status"]["phase"] == "Succeeded"
+    assert "booted" in (folder_of(tmp_path, vmi) / "serial.log").read_text()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_machine_boots_with_uefi(kube: Kube, tmp_path: Path, secure: bool) -> None:
+    await kube.create(a_volume(boot_disk(tmp_path, "up", HANG).as_uri()))
+    machine = a_machine(strategy="Once", grace=0)
+    domain = machine["spec"]["template"]["spec"]["domain"]
+    domain["firmware"] = {"bootloader": {"efi": {"secureBoot": secure}}}
+    domain["memory"]["guest"] = "256Mi"
+    await kube.create(machine)
+    vmi = await instance(kube, "Running")
+    folder = folder_of(tmp_path, vmi)
+    with FolderWatch(folder) as watch:
+        async with asyncio.timeout(SECONDS):
+            while b"BdsDxe" not in (folder / "serial.log").read_bytes():
+                await watch.changed()
+    await kube.delete("VirtualMachine", "vm")
+    await until_gone(kube, "VirtualMachine", "vm", seconds=SECONDS)
 
 
 async def test_starting_again_makes_a_new_instance_of_the_same_machine(kube: Kube, tmp_path: Path) -> None:

@@ -207,12 +207,24 @@ async def test_a_container_whose_shim_was_killed_is_reported_as_unknown_and_kill
     uid = running["metadata"]["uid"]
     record = (tmp_path / "cluster" / "pods" / uid / "container" / "process.json").read_text()
     shim = ProcessId(**json.loads(record)["shim"])
+    children = [ProcessId.of(pid) for pid in group_members(group)]
+    assert children
     assert shim.send_signal(signal.SIGKILL)
     pod = await ended(kube)
     assert pod["status"]["phase"] == "Failed"
     assert terminated(pod)["reason"] == "ContainerStatusUnknown"
     assert terminated(pod)["exitCode"] == 137
-    assert group_members(group) == []
+    async with asyncio.timeout(10):
+        for child in children:
+            assert child is not None
+            await child.ended()
+
+
+async def test_a_pod_that_wants_to_be_restarted_is_refused_with_words(kube: Kube) -> None:
+    await kube.create(sh("true", restartPolicy="OnFailure"))
+    pod = await ended(kube)
+    assert pod["status"]["phase"] == "Failed"
+    assert "restartPolicy: Never" in pod["status"]["message"]
 
 
 async def test_a_step_killed_by_a_signal_has_the_exit_code_of_that_signal(kube: Kube) -> None:

@@ -56,6 +56,7 @@ class DataVolumeController:
         self._queue = Reconciler("datavolume", self.reconcile)
         self._imports: dict[str, asyncio.Task[None]] = {}
         volumes.subscribe(self._on_volume)
+        claims.subscribe(self._on_claim)
         instances.subscribe(lambda _: self._enqueue_waiting())
 
     async def close(self) -> None:
@@ -74,6 +75,12 @@ class DataVolumeController:
         self._queue.enqueue(key_of(volume))
         if phase_of(volume) in FINAL_PHASES:
             self._enqueue_waiting()
+
+    def _on_claim(self, claim: Object) -> None:
+        """A claim that was taken away from its import is made anew."""
+        volume = self._volumes.get(name_of(claim))
+        if volume and phase_of(volume) not in FINAL_PHASES:
+            self._queue.enqueue(key_of(volume))
 
     def _enqueue_waiting(self) -> None:
         for volume in self._volumes.items.values():

@@ -230,6 +230,8 @@ class PodController:
 def _refusal(pod: Object) -> str:
     """Why this Pod cannot run here, if it cannot."""
     containers = pod["spec"]["containers"]
+    if pod["spec"].get("restartPolicy") != "Never":
+        return "this node does not restart containers; set restartPolicy: Never"
     if len(containers) > 1 or pod["spec"].get("initContainers"):
         return "this node runs Pods of one container and no init containers"
     if not containers[0].get("command") and not containers[0].get("args"):

@@ -82,7 +82,7 @@ def hardware_of(instance: Object, images: Mapping[str, Image]) -> Hardware:
     domain = instance["spec"]["domain"]
     devices = domain.get("devices") or {}
     cpu = domain.get("cpu") or {}
-    uuid = domain["firmware"]["uuid"]
+    uuid = firmware_uuid(instance)
     return Hardware(
         name=instance["metadata"]["name"],
         uuid=uuid,
@@ -97,6 +97,12 @@ def hardware_of(instance: Object, images: Mapping[str, Image]) -> Hardware:
         has_rng="rng" in devices,
         has_display=devices.get("autoattachGraphicsDevice") is not False,
     )
+
+
+def firmware_uuid(instance: Object) -> str:
+    """A VirtualMachine gives its instances the same one each time; an instance without one is a machine of its own."""
+    firmware = instance["spec"]["domain"].get("firmware") or {}
+    return str(firmware.get("uuid") or instance["metadata"]["uid"])
 
 
 def _memory(domain: Object) -> int:

@@ -113,6 +113,7 @@ class InstanceController:
         instance = self._instances.get(name, uid)
         if instance is None:
             await self._forget(uid)
+            await self._remove_launcher(uid)
             return None
         if phase_of(instance) in FINAL_PHASES:
             await self._tidy_up(instance)
@@ -172,8 +173,11 @@ class InstanceController:
                 return SECRET_RETRY
             machine = self._launch(instance, hardware)
             await self._patch(instance, self._scheduled(instance))
+        pod = self._launcher(uid)
         if is_deleting(instance):
-            self._stop(instance, machine)
+            self._stop(instance, machine, instance["metadata"]["deletionTimestamp"])
+        elif pod and is_deleting(pod):
+            self._stop(instance, machine, pod["metadata"]["deletionTimestamp"])
         await self._tell_view(self._instances.get(name_of(instance), uid) or instance, machine)
         return None
 
@@ -211,11 +215,11 @@ class InstanceController:
         patch["status"]["nodeName"] = self._node
         return patch if phase_of(instance) == "Scheduling" else {}
 
-    def _stop(self, instance: Object, machine: Machine) -> None:
+    def _stop(self, instance: Object, machine: Machine, asked: str) -> None:
         grace = instance["spec"].get("terminationGracePeriodSeconds")
         seconds = DEFAULT_GRACE_SECONDS if grace is None else float(grace)
         self._tell_once(instance, "ShuttingDown", "Signaled Graceful Shutdown")
-        machine.stop(seconds - seconds_since(instance["metadata"]["deletionTimestamp"]))
+        machine.stop(seconds - seconds_since(asked))
 
     async def _tell_view(self, instance: Object, machine: Machine) -> None:
         view = machine.view
@@ -247,19 +251,19 @@ class InstanceController:
     async def _tidy_up(self, instance: Object) -> None:
         """After the end: the Pod is over too, and once deletion is asked for nothing holds the object any more."""
         finalizers = [each for each in instance["metadata"].get("finalizers") or [] if each != FINALIZER]
-        pod = self._launcher(instance)
+        pod = self._launcher(uid_of(instance))
         if pod and phase_of(pod) not in FINAL_PHASES:
             status = {"status": launcher_status(pod, ended=True)}
             self._pods.saw(await self._kube.patch("Pod", name_of(pod), status, subresource="status"))
+        if is_deleting(instance) or (pod and is_deleting(pod)):
+            await self._remove_launcher(uid_of(instance))
         if is_deleting(instance):
-            if pod:
-                await self._kube.delete("Pod", name_of(pod), grace_seconds=0, uid=uid_of(pod))
             finalizers = [each for each in finalizers if each != FOREGROUND_FINALIZER]
         if finalizers != (instance["metadata"].get("finalizers") or []):
             await self._patch(instance, {"metadata": {"finalizers": finalizers}})
 
     async def _ensure_launcher(self, instance: Object) -> None:
-        if self._launcher(instance):
+        if self._launcher(uid_of(instance)):
             return
         pod = self._pods.saw(await self._kube.create(launcher_pod(instance, self._node)))
         words = f"Created virtual machine pod {name_of(pod)}"
@@ -267,9 +271,15 @@ class InstanceController:
         status = {"status": launcher_status(pod, ended=False)}
         self._pods.saw(await self._kube.patch("Pod", name_of(pod), status, subresource="status"))
 
-    def _launcher(self, instance: Object) -> Object | None:
+    async def _remove_launcher(self, uid: str) -> None:
+        pod = self._launcher(uid)
+        if pod:
+            await self._kube.delete("Pod", name_of(pod), grace_seconds=0, uid=uid_of(pod))
+
+    def _launcher(self, uid: str) -> Object | None:
+        """The Pod of the instance with this uid."""
         labels = ((pod, pod["metadata"].get("labels") or {}) for pod in self._pods.items.values())
-        return next((pod for pod, each in labels if each.get(CREATED_BY) == uid_of(instance)), None)
+        return next((pod for pod, each in labels if each.get(CREATED_BY) == uid), None)
 
     async def _forget(self, uid: str) -> None:
         task = self._runs.get(uid)

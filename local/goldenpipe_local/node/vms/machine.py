@@ -208,7 +208,8 @@ class Machine:
         if known:
             return known  # the guest was off before; QEMU did what it was told
         words = process.words_of(self._folder)
-        fault = kvm_fault(words) if plan.accelerator == "kvm" and _is_young(plan) else None
+        killed = code in (-signal.SIGKILL, -signal.SIGTERM)
+        fault = kvm_fault(words) if plan.accelerator == "kvm" and _is_young(plan) and not killed else None
         if fault:
             raise _KvmBroken(fault)
         return Result(clean=False, message=_describe_exit(code, words))

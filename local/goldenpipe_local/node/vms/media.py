@@ -9,7 +9,7 @@ from pathlib import Path
 from goldenpipe_kube import Kube, Object
 from goldenpipe_local.node.disks.importer import DISK
 from goldenpipe_local.node.pods.volumes import read_data
-from goldenpipe_local.node.vms.hardware import HardwareRefused, Image
+from goldenpipe_local.node.vms.hardware import HardwareRefused, Image, firmware_uuid
 from goldenpipe_local.node.vms.iso import CLOUD_INIT_LABEL, write_iso
 
 _SYSPREP_LABEL = "unattendCD"
@@ -93,7 +93,7 @@ def _meta_data(instance: Object) -> bytes:
     spec = instance["spec"]
     name = spec.get("hostname") or instance["metadata"]["name"].partition(".")[0]
     # cloud-init runs anew exactly when this changes
-    document = {"instance-id": spec["domain"]["firmware"]["uuid"], "local-hostname": name}
+    document = {"instance-id": firmware_uuid(instance), "local-hostname": name}
     return json.dumps(document).encode()
 
 

@@ -14,7 +14,7 @@ from goldenpipe_local.node.objects import (
     now,
     phase_of,
 )
-from goldenpipe_local.node.vms.hardware import mac_of
+from goldenpipe_local.node.vms.hardware import firmware_uuid, mac_of
 from goldenpipe_local.node.vms.machine import Plan
 
 FINAL_PHASES = ("Succeeded", "Failed")
@@ -83,7 +83,7 @@ def _interfaces(instance: Object, address: str) -> list[Object]:
     return [
         {
             "name": first.get("name") or "default",
-            "mac": first.get("macAddress") or mac_of(spec["domain"]["firmware"]["uuid"]),
+            "mac": first.get("macAddress") or mac_of(firmware_uuid(instance)),
             "ipAddress": address,
             "ipAddresses": [address],
             "infoSource": "domain",
