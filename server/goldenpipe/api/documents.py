@@ -74,6 +74,8 @@ def _step(step: Step) -> Object:
         document["started_at"] = moment(step.started_at)
     if step.ended_at:
         document["ended_at"] = moment(step.ended_at)
+    if step.started_at and step.ended_at:
+        document["duration_seconds"] = round((step.ended_at - step.started_at).total_seconds(), 3)
     return document
 
 
