@@ -1,7 +1,7 @@
 """What GoldenPipe itself adds to a build: the gap between two steps, and what it costs while a build only waits.
 
-Run by `make bench`. Steps are shell commands that write down when they begin and end, on the whole local cluster, so a gap
-holds everything: the end of the container seen, the outcome stored, the next Job created, scheduled and started.
+Run by `make bench`. Steps are shell commands that write down when they begin and end, on the whole local cluster, so
+a gap holds everything: the end of the container seen, the outcome stored, the next Job created, scheduled, started.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def measure(folder: Path) -> dict[str, float]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         address = address_of(process)
-        call(address, "POST", "", {"name": "bench", "os_type": "linux", "base_iso_url": "https://images.example/a.qcow2"})
+        call(
+            address, "POST", "", {"name": "bench", "os_type": "linux", "base_iso_url": "https://images.example/a.qcow2"}
+        )
         wait_for(lambda: len(times.read_text().split()) >= 2 * STEPS if times.exists() else False)
         idle = idle_percent(process.pid)
         memory = int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[0]) / 1024

@@ -224,13 +224,16 @@ async def test_what_is_wrong_with_a_download_is_told_in_words(
     await nothing_is_left(kube, tmp_path)
 
 
+def empty_disk(path: Path, size: str) -> Path:
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, size], check=True)
+    return path
+
+
 async def test_a_disk_larger_than_asked_for_is_refused_with_both_sizes(
     rest: Rest, overlay: Overlay, tmp_path: Path
 ) -> None:
     overlay.use("download_iso")
-    disk = tmp_path / "big.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "3G"], check=True)
-    await create(rest, disk, storage_size="2Gi")
+    await create(rest, empty_disk(tmp_path / "big.qcow2", "3G"), storage_size="2Gi")
     status = await rest.end("a")
     assert "2Gi" in status["error"]["message"] + status["error"]["hint"]
     assert "storage_size" in status["error"]["message"] + status["error"]["hint"]
