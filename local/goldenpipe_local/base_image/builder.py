@@ -51,7 +51,7 @@ async def cached(distribution: Distribution, cache: Path, *, say: Say) -> Path:
 
 
 async def _build(recipe: Recipe, out: Path, *, size: int, say: Say, lock: int) -> None:
-    work = Work(folder=out.parent / f".{out.name}.part", lock=lock, layout=plan_layout(recipe.name, size))
+    work = Work.beside(out, lock=lock, layout=plan_layout(recipe.name, size))
     await work.clear()
     try:
         work.folder.mkdir()

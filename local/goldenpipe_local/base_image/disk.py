@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,33 +18,53 @@ _EXT4_FEATURES = (
 )
 """Named here, since the newest that mke2fs would choose by itself are not read by every GRUB."""
 
+_NAMESPACE = (
+    *("unshare", "--user", "--map-auto", "--setuid", "0", "--setgid", "0"),
+    # the caller too has an id in it, so that root in the namespace may write where the caller may
+    *("--map-user", "65536", "--map-group", "65536", "--"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The files of one build, all in one folder beside the disk."""
+    """The files of one build, in one folder beside the disk."""
 
     folder: Path
+    root: Path
+    """What becomes the root file system."""
     lock: int
+    """Inherited by all programs: as long as one of them runs, the folder is in use."""
     layout: Layout
 
-    @property
-    def root(self) -> Path:
-        return self.folder / "root"
+    @classmethod
+    def beside(cls, out: Path, *, lock: int, layout: Layout) -> Work:
+        """The same disk always has the same work folder, so that a build finds what a killed one left."""
+        folder = out.parent / f".{out.name}.part"
+        return cls(folder=folder, root=_root_folder(folder), lock=lock, layout=layout)
 
     @property
     def raw(self) -> Path:
         return self.folder / "disk.raw"
 
     async def as_owner(self, *command: str | Path) -> None:
-        """Runs a program as the owner of the files in the root: inside the user namespace when not root."""
-        prefix = () if os.geteuid() == 0 else ("mmdebstrap", "--unshare-helper")
+        """Runs a program as the owner of the files in the root: without root, in a user namespace like mmdebstrap's."""
+        prefix = () if os.geteuid() == 0 else _NAMESPACE
         await run(*prefix, *command, pass_fds=[self.lock])
 
     async def clear(self) -> None:
-        """Removes the folder and all that is in it, whoever owns it."""
-        if self.folder.exists():
+        """Removes what is there, whoever owns it."""
+        if self.root.exists():
             await self.as_owner("rm", "-rf", "--one-file-system", self.root)
+        if self.folder.exists():
             await run("rm", "-rf", "--one-file-system", self.folder)
+
+
+def _root_folder(folder: Path) -> Path:
+    """Without root, mmdebstrap works as a user who cannot look into a private home folder."""
+    if os.geteuid() == 0:
+        return folder / "root"
+    name = hashlib.sha256(bytes(folder)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"goldenpipe-{os.geteuid()}-{name}"
 
 
 async def write_disk(work: Work) -> None:
