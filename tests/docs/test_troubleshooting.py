@@ -33,6 +33,6 @@ def messages() -> frozenset[str]:
 def texts(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.JoinedStr):
-            yield "…".join(part.value for part in node.values if isinstance(part, ast.Constant))
+            yield "…".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
