@@ -149,6 +149,7 @@ def sealed(disk: Disk) -> None:
     assert "goldenpipe" not in disk.names("/var/lib")
     assert "instance" not in disk.names("/var/lib/cloud")
     assert not {name for name in disk.names("/var/lib/apt/lists") if name.endswith("Packages")}
+    assert "golden" not in (disk.read("/etc/hostname") or "")
     assert not {name for name in disk.names("/root") if name.endswith("_history")}
     assert not disk.read("/var/log/cloud-init.log")
     assert not disk.read("/var/log/auth.log")
