@@ -1,12 +1,12 @@
 # The verbs of this project. What `make help` does not list is not supported.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench
+.PHONY: help setup demo test test-cluster lint format bench
 
 bin := .venv/bin
 shell_scripts = $(shell git ls-files '*.sh' .ci/run)
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing (says what and why first) and make .venv
 	@scripts/setup.sh
@@ -19,6 +19,10 @@ demo: ## make a golden image on this machine, boot a copy of it and look inside 
 test: ## run all tests, with one real build if QEMU is here (within 10 minutes); TEST="-k word" to choose
 	@scripts/setup.sh test
 	@$(bin)/pytest $(TEST)
+
+test-cluster: ## the tests that need a real Kubernetes control plane (builds it first, once: 20 minutes and Go); TEST="-k word" to choose
+	@scripts/setup.sh test
+	@KUBEBUILDER_ASSETS="$$(tests/cluster/controlplane/build.sh)" && export KUBEBUILDER_ASSETS && $(bin)/pytest -m cluster $(TEST)
 
 lint: ## ruff, mypy, import-linter, shellcheck
 	@scripts/setup.sh test

@@ -12,8 +12,6 @@ from support.objects import a_config
 from support.target import Target
 from support.watching import until, until_gone
 
-pytestmark = pytest.mark.usefixtures("controllers")
-
 
 def owned_by(owner: Object, *, blocking: bool = True) -> dict[str, Any]:
     reference = {

@@ -1,0 +1,21 @@
+"""kube-scheduler for one node: binds every Pod of a namespace to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from goldenpipe_kube import Event, Kube
+from support.api import Api
+
+
+async def schedule(kubeconfig: Path, node: str) -> None:
+    """For ever."""
+    async with await Kube.connect(kubeconfig) as kube, Api.connect(kubeconfig) as api:
+        async for event in kube.watch("Pod", fields="spec.nodeName="):
+            if not isinstance(event, Event) or event.type == "DELETED":
+                continue
+            name = event.object["metadata"]["name"]
+            binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": node}}
+            answer = await api.call("POST", f"/api/v1/namespaces/{kube.namespace}/pods/{name}/binding", binding)
+            # it may have been deleted, or bound a moment ago
+            assert answer.status in (201, 404, 409), answer.body
