@@ -13,7 +13,7 @@ from goldenpipe.cli.app import COMMANDS, goldenpipe
 from support.markdown import ROOT, blocks, documents, links, read, words
 
 DOCUMENTS = pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-VERBS = set(re.findall(r"^([a-z]+):.*## ", read("Makefile"), re.MULTILINE))
+VERBS = set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE))
 
 
 @DOCUMENTS
@@ -36,7 +36,7 @@ def anchors(path: Path) -> set[str]:
 
 @DOCUMENTS
 def test_verbs_of_make_exist(path: Path) -> None:
-    named = re.findall(r"\bmake ([a-z]+)", " ; ".join(commands(path)))
+    named = re.findall(r"\bmake ([a-z-]+)", " ; ".join(commands(path)))
     assert set(named) <= VERBS
 
 
