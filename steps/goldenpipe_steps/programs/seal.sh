@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs in the guest as root, detached, and ends it. Few processes: under emulation each costs.
 # Given: build_user, build_key (its public key), our_names (hostnames that the build gave the guest).
 : "${build_user:?}" "${build_key:?}" "${our_names:?}"
