@@ -35,7 +35,7 @@ def test_omit_and_if_drop_what_they_stand_in() -> None:
     [
         ("a: 1\nb: '{{ guess }}'", 2, "'guess' is undefined"),
         ("a: 1\nb: '{{ 1 + }}'", 2, "not valid Jinja"),
-        ("a: 1\nb: [", 2, "not valid YAML"),
+        ("a: 1\nb: ]", 2, "not valid YAML"),
         ("a: 1\na: 2", 2, "stands here twice"),
         ("a: '{{ \"\".__class__.__mro__ }}'", 1, "__class__"),
         ("a: '{{ [].append(1) }}'", 1, "unsafe|not allowed|not safely"),

@@ -34,6 +34,10 @@ _STRAGGLER_SECONDS = 2.0
 """Cleaning up is driven by events; kinds that are not watched (Secrets) are looked at again after this."""
 
 
+_KEPT_BUNDLES = 8
+"""Template texts kept in memory; about 60 KB each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
     """What the engine works with."""
@@ -55,6 +59,7 @@ class Engine:
         self._objects, self._logs, self._metrics = parts.objects, parts.logs, parts.metrics
         self.max_builds = parts.max_builds
         self._cleanup = Cleanup(parts.kube, parts.seen)
+        self._bundles: dict[str, Bundle] = {}
         self.queue = WorkQueue(self.reconcile)
 
     async def start(self) -> None:
@@ -107,7 +112,7 @@ class Engine:
         return True
 
     async def _advance_step(self, build: Build, step: Step) -> bool:
-        bundle = await self._store.bundle(build.templates)
+        bundle = await self._bundle(build.templates)
         template = self._objects.template(step, bundle)
         if reason := await self._vm_trouble(build, template):
             hint = "create the image again; the step's log and the VM's serial console tell what the guest did last"
@@ -126,6 +131,14 @@ class Engine:
             return False
         await self._record(build, step, outcome)
         return True
+
+    async def _bundle(self, digest: str) -> Bundle:
+        """The templates a build started with; builds of the same day mostly share them."""
+        if digest not in self._bundles:
+            if len(self._bundles) >= _KEPT_BUNDLES:
+                self._bundles.clear()
+            self._bundles[digest] = await self._store.bundle(digest)
+        return self._bundles[digest]
 
     async def _ensure_job(self, build: Build, step: Step, bundle: Bundle) -> Object | None:
         """The step's Job; None if it was there before and somebody deleted it (the build has failed then)."""
