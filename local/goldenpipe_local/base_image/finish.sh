@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs in the finished root, before it becomes a file system: what a disk for many machines must and must not have.
 set -eu
 
@@ -18,6 +19,8 @@ cp /usr/lib/grub/i386-pc/boot.img /boot/grub/i386-pc/
 grub-mkimage -O i386-pc -p /boot/grub -c /boot/grub/i386-pc/load.cfg -o /boot/grub/i386-pc/core.img $GRUB_MODULES
 
 systemctl --quiet enable systemd-networkd
+# snapshots of LVM volumes, of which there are none here
+systemctl --quiet disable e2scrub_reap.service e2scrub_all.timer
 
 passwd --quiet --lock root
 rm -f /etc/ssh/ssh_host_*
@@ -29,3 +32,6 @@ mv /etc/apt/sources.list.d/0000debian.sources /etc/apt/sources.list.d/debian.sou
 rm -f /etc/apt/apt.conf.d/99mmdebstrap
 apt-get clean
 rm -rf /var/log/apt /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log
+
+# nothing in /usr is newer than this: the first boot need not rebuild caches that were just made
+touch /etc/.updated /var/.updated
