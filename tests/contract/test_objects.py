@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from goldenpipe_kube import Conflict, NotFound
+from goldenpipe_kube import Conflict, Invalid, NotFound
 from support.api import JSON_PATCH, MERGE, STRATEGIC, Api
 from support.objects import a_config, a_job, a_pod
 from support.target import Target
@@ -72,11 +72,13 @@ async def test_a_patch_with_a_stale_version_loses(target: Target) -> None:
         await target.kube.patch("ConfigMap", "one", stale)
 
 
-async def test_a_patch_with_another_uid_does_not_hit_the_successor(target: Target) -> None:
+async def test_a_change_with_another_uid_does_not_hit_the_successor(target: Target) -> None:
     await target.kube.create(a_config())
     other = {"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}, "data": {"key": "late"}}
-    with pytest.raises(Conflict):
+    with pytest.raises(Invalid, match="field is immutable"):
         await target.kube.patch("ConfigMap", "one", other)
+    with pytest.raises(Conflict, match="UID in precondition"):
+        await target.kube.replace({**a_config(), "metadata": {**other["metadata"], "name": "one"}})
 
 
 async def test_a_write_that_changes_nothing_makes_no_new_version(target: Target) -> None:
@@ -101,7 +103,7 @@ async def test_generation_counts_changes_of_the_spec_alone(target: Target) -> No
     assert labelled["metadata"]["generation"] == 1
     changed = await target.kube.patch("Job", "one", {"spec": {"backoffLimit": 3}})
     assert changed["metadata"]["generation"] == 2
-    told = await target.kube.patch("Job", "one", {"status": {"ready": 1}}, subresource="status")
+    told = await target.kube.patch("Job", "one", {"status": {"active": 1}}, subresource="status")
     assert told["metadata"]["generation"] == 2
 
 
@@ -109,7 +111,8 @@ async def test_status_is_written_through_its_subresource_alone(target: Target) -
     created = await target.kube.create({**a_job(), "status": {"active": 7}})
     assert not created.get("status")
     ignored = await target.kube.patch("Job", "one", {"status": {"active": 7}})
-    assert not ignored.get("status")
+    # where there is a Job controller it may have written its own by now
+    assert "active" not in (ignored.get("status") or {})
     status = {"status": {"active": 1}, "spec": {"backoffLimit": 99}}
     written = await target.kube.patch("Job", "one", status, subresource="status")
     assert written["status"]["active"] == 1

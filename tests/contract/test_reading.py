@@ -53,9 +53,16 @@ async def test_field_selectors_choose(target: Target) -> None:
 
 
 async def test_a_field_selector_on_any_other_field_is_a_bad_request(target: Target, api: Api) -> None:
-    answer = await api.call("GET", f"{target.core('configmaps')}?fieldSelector=data.key%3Dvalue")
-    assert answer.status == 400
-    assert "field label not supported" in answer.body["message"]
+    unknown = '"data.key" is not a known field selector: only "metadata.name", "metadata.namespace"'
+    told = {
+        target.core("configmaps"): unknown,
+        target.core("persistentvolumeclaims"): unknown,
+        target.core("pods"): "field label not supported: data.key",
+        target.jobs(): 'field label "data.key" not supported for Job',
+    }
+    for path, message in told.items():
+        answer = await api.call("GET", f"{path}?fieldSelector=data.key%3Dvalue")
+        assert (answer.status, answer.body["message"]) == (400, message)
 
 
 async def test_events_are_found_by_what_they_are_about(target: Target, api: Api) -> None:
@@ -131,7 +138,10 @@ async def test_a_watch_can_mark_the_end_of_its_first_events(target: Target, api:
     await target.kube.create(a_config("one", labels={"mine": "yes"}))
     query = "labelSelector=mine&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"
     async with api.watch(f"{target.core('configmaps')}?{query}") as watch:
-        assert await watch.told(1) == [("ADDED", "one")]
+        first = await watch.next()
+        if first["type"] == "ERROR" and "RequestWatchProgress" in first["object"]["message"]:
+            pytest.skip("etcd is older than 3.4.25, so the API server has no such watch")
+        assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "one")
         mark = await watch.next()
     assert mark["type"] == "BOOKMARK"
     assert mark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}

@@ -115,7 +115,7 @@ async def test_a_job_whose_pods_would_restart_is_refused(target: Target, api: Ap
     job["spec"]["template"]["spec"]["restartPolicy"] = "Always"
     answer = await api.call("POST", target.jobs(), job)
     assert answer.status == 422
-    assert ("spec.template.spec.restartPolicy", "FieldValueNotSupported") in causes(answer.body)
+    assert ("spec.template.spec.restartPolicy", "FieldValueRequired") in causes(answer.body)
     assert answer.body["message"].startswith('Job.batch "one" is invalid: ')
 
 
@@ -130,12 +130,13 @@ async def test_all_faults_of_a_pod_are_told_at_once(target: Target, api: Api) ->
     }
 
 
-async def test_the_template_of_a_job_cannot_be_changed(target: Target) -> None:
-    await target.kube.create(a_job(suspend=False, parallelism=0))
-    job = await target.kube.get("Job", "one")
+async def test_the_template_of_a_job_cannot_be_changed(target: Target, api: Api) -> None:
+    job = await target.kube.create(a_job(suspend=False, parallelism=0))
     job["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
-    with pytest.raises(Invalid, match="field is immutable"):
-        await target.kube.replace(job)
+    answer = await api.call("PATCH", target.jobs("one"), {"spec": job["spec"]}, content_type=MERGE)
+    assert answer.status == 422
+    assert causes(answer.body) == [("spec.template", "FieldValueInvalid")]
+    assert answer.body["message"].endswith("field is immutable")
 
 
 async def test_an_unknown_field_is_refused_if_validation_is_strict(target: Target, api: Api) -> None:
@@ -160,11 +161,17 @@ async def test_an_event_lies_in_the_namespace_of_what_it_is_about(target: Target
     assert (await api.call("POST", target.core("events"), body)).status == 201
 
 
-@pytest.mark.parametrize("body", [b"{", b"[1, 2]", b'"text"', b"null", b""])
+@pytest.mark.parametrize("body", [b"{", b"[1, 2]", b'"text"', b""])
 async def test_a_body_that_is_no_object_is_a_bad_request(target: Target, api: Api, body: bytes) -> None:
     answer = await api.call("POST", target.core("configmaps"), body)
     assert answer.status == 400
     assert answer.reason == "BadRequest"
+
+
+async def test_null_is_an_object_of_which_nothing_is_said(target: Target, api: Api) -> None:
+    answer = await api.call("POST", target.core("configmaps"), b"null")
+    assert answer.status == 422
+    assert causes(answer.body) == [("metadata.name", "FieldValueRequired")]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +199,16 @@ async def test_fields_of_a_wrong_type_never_break_the_server(target: Target, api
 async def test_a_status_that_is_no_object_is_refused(target: Target, api: Api) -> None:
     await target.kube.create(a_job())
     answer = await api.call("PATCH", target.jobs("one", "status"), {"status": "text"}, content_type=MERGE)
-    assert answer.status == 400
+    assert answer.status == 422
+    assert causes(answer.body) == [("patch", "FieldValueInvalid")]
+
+
+async def test_a_job_cannot_say_of_itself_that_more_pods_are_ready_than_run(target: Target, api: Api) -> None:
+    await target.kube.create(a_job())
+    patch = {"status": {"active": 0, "ready": 1}}
+    answer = await api.call("PATCH", target.jobs("one", "status"), patch, content_type=MERGE)
+    assert answer.status == 422
+    assert causes(answer.body) == [("status.ready", "FieldValueInvalid")]
 
 
 async def test_an_object_of_another_kind_is_refused(target: Target, api: Api) -> None:

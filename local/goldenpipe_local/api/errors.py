@@ -139,6 +139,12 @@ def invalid(resource: Resource, name: str, faults: Sequence[Fault]) -> ApiError:
     return ApiError(422, "Invalid", f'{resource.qualified_kind} "{name}" is invalid: {words}', details)
 
 
+def invalid_patch(why: str) -> ApiError:
+    """What a patch makes is no object of its kind."""
+    fault = invalid_value("patch", "", why)
+    return ApiError(422, "Invalid", f' "" is invalid: {fault}', {"causes": [fault.as_cause()]})
+
+
 def shutting_down() -> ApiError:
     return ApiError(503, "ServiceUnavailable", "the API server is shutting down")
 

@@ -134,6 +134,9 @@ class Registry:
             raise bad_request(message)
         if resource.custom and not wanted["metadata"].get("resourceVersion"):
             raise invalid(resource, name, [_version_missing()])
+        uid, asked = self.get(resource, namespace, name).object["metadata"]["uid"], wanted["metadata"].get("uid")
+        if asked and asked != uid:
+            raise conflict(resource, name, _precondition_failed("UID", asked, uid))
         return self.edit(resource, namespace, name, lambda _: wanted, subresource=subresource, options=options)
 
     def edit(
@@ -156,6 +159,10 @@ class Registry:
         if subresource == "status":
             new = {**current.object, "status": wanted.get("status") or {}}
             new["metadata"] = dict(current.object["metadata"])
+            with telling_wrong_types(resource):
+                faults = [*rules_of(resource).check_status(new)]
+            if faults:
+                raise invalid(resource, name, faults)
         else:
             with telling_wrong_types(resource):
                 new = self._changed(resource, current.object, wanted)
@@ -168,7 +175,7 @@ class Registry:
         if asked.get("resourceVersion") and asked["resourceVersion"] != now["resourceVersion"]:
             raise conflict(resource, name, _STALE)
         if asked.get("uid") and asked["uid"] != now["uid"]:
-            raise conflict(resource, name, _precondition_failed("UID", asked["uid"], now["uid"]))
+            raise invalid(resource, name, [invalid_value("metadata.uid", asked["uid"], "field is immutable")])
 
     def _changed(self, resource: Resource, current: Object, wanted: Object) -> Object:
         """The object that replaces the current one: what the client may not set is kept."""

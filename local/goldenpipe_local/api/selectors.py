@@ -28,9 +28,10 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     ),
     "namespaces": ("status.phase",),
     "secrets": ("type",),
-    "persistentvolumeclaims": ("status.phase",),
     "jobs.batch": ("status.successful",),
 }
+_PLAIN = frozenset(["configmaps", "serviceaccounts", "persistentvolumeclaims", "leases.coordination.k8s.io"])
+"""Kinds that have the two fields that all have, and words of their own for it."""
 _ALIASES = {"status.successful": "status.succeeded", "source": "source.component"}
 _TERM = re.compile(
     r"""\s*(?:
@@ -155,6 +156,14 @@ def _unparsable(text: str, position: int) -> ApiError:
     return bad_request(f"unable to parse requirement: found '{text[position:].strip()}' in selector '{text}'")
 
 
+def _unknown_field(resource: Resource, key: str) -> ApiError:
+    if resource.key == "jobs.batch":
+        return bad_request(f'field label "{key}" not supported for Job')
+    if resource.key in _PLAIN:
+        return bad_request(f'"{key}" is not a known field selector: only "metadata.name", "metadata.namespace"')
+    return bad_request(f"field label not supported: {key}")
+
+
 def _parse_fields(resource: Resource, text: str) -> tuple[Term, ...]:
     known = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource.key, ()))
     terms: list[Term] = []
@@ -164,7 +173,7 @@ def _parse_fields(resource: Resource, text: str) -> tuple[Term, ...]:
             raise bad_request(f"invalid selector: '{text}'; can't understand '{requirement}'")
         key, operator, value = match.groups()
         if key not in known:
-            raise bad_request(f"field label not supported: {key}")
+            raise _unknown_field(resource, key)
         values = frozenset([value])
         terms.append(_without(key, values) if operator == "!=" else _within(key, values))
     return tuple(terms)

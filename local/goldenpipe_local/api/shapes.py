@@ -10,6 +10,11 @@ from goldenpipe_kube import Object
 from goldenpipe_local.api.errors import ApiError, bad_request
 from goldenpipe_local.api.resources import Resource
 
+
+class NotDecodable(ApiError):
+    """A body that is no object of its kind."""
+
+
 _OBJECTS = ("spec", "status")
 _TEXTS = ("name", "namespace", "generateName", "resourceVersion", "uid")
 _LISTS = ("finalizers", "ownerReferences")
@@ -19,8 +24,7 @@ _DROPPED = ("managedFields", "selfLink")
 def check_shape(resource: Resource, namespace: str, obj: Any) -> None:
     """Check the frame that all kinds share, and fill in, in place, what the path says already."""
     if not isinstance(obj, dict):
-        message = f"the body is no {resource.kind} object"
-        raise bad_request(message)
+        raise _not_decodable(resource, "the body is no object")
     _check_kind(resource, obj)
     metadata = obj.setdefault("metadata", {})
     _check_type(resource, "metadata", metadata, dict)
@@ -72,6 +76,7 @@ def telling_wrong_types(resource: Resource) -> Iterator[None]:
         raise _not_decodable(resource, f"a field has the wrong type: {error}") from error
 
 
-def _not_decodable(resource: Resource, why: str) -> ApiError:
+def _not_decodable(resource: Resource, why: str) -> NotDecodable:
     kind, version = resource.kind, resource.version
-    return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+    message = f'{kind} in version "{version}" cannot be handled as a {kind}: {why}'
+    return NotDecodable(400, "BadRequest", message)

@@ -9,11 +9,12 @@ from aiohttp import web
 from goldenpipe_kube import Object
 from goldenpipe_local.api.answers import json_answer, success
 from goldenpipe_local.api.deletion import DeleteOptions
-from goldenpipe_local.api.errors import bad_request
+from goldenpipe_local.api.errors import bad_request, invalid_patch
 from goldenpipe_local.api.patches import json_patch, merge_patch, strategic_merge_patch
 from goldenpipe_local.api.registry import Edit, Registry
 from goldenpipe_local.api.requests import Request
 from goldenpipe_local.api.selectors import parse_selector
+from goldenpipe_local.api.shapes import NotDecodable
 
 _ORPHANING = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
@@ -28,7 +29,7 @@ class Writing:
         self._registry = registry
 
     async def create(self, request: Request) -> web.Response:
-        body = await request.body()
+        body = await request.object()
         if request.resource.namespaced and request.namespace is None:
             message = "an empty namespace may not be set during creation"
             raise bad_request(message)
@@ -36,7 +37,7 @@ class Writing:
         return json_answer(written.object, status=201, warnings=written.warnings)
 
     async def update(self, request: Request) -> web.Response:
-        body = await request.body()
+        body = await request.object()
         written = self._registry.update(
             request.resource,
             request.in_namespace,
@@ -48,14 +49,18 @@ class Writing:
         return json_answer(written.object, warnings=written.warnings)
 
     async def patch(self, request: Request) -> web.Response:
-        written = self._registry.edit(
-            request.resource,
-            request.in_namespace,
-            request.name,
-            await _edit(request),
-            subresource=request.subresource,
-            options=request.options,
-        )
+        edit = await _edit(request)
+        try:
+            written = self._registry.edit(
+                request.resource,
+                request.in_namespace,
+                request.name,
+                edit,
+                subresource=request.subresource,
+                options=request.options,
+            )
+        except NotDecodable as error:
+            raise invalid_patch(error.message) from error
         return json_answer(written.object, warnings=written.warnings)
 
     async def delete(self, request: Request) -> web.Response:

@@ -12,7 +12,7 @@ import pytest
 
 from goldenpipe_kube import Kube
 from goldenpipe_local.api import ApiServer
-from support.kubelet import Kubelet
+from support.kubelet import Kubelet, now
 from support.objects import a_job
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
@@ -91,8 +91,9 @@ async def test_apply_refuses_a_typing_error(kubectl: Kubectl) -> None:
 async def test_wait_ends_when_the_condition_is_there(kubectl: Kubectl, kube: Kube) -> None:
     await kube.create(a_job())
     waiting = asyncio.create_task(kubectl("wait", "--for=condition=complete", "job/one", "--timeout=20s"))
-    conditions = [{"type": "Complete", "status": "True"}]
-    await kube.patch("Job", "one", {"status": {"conditions": conditions}}, subresource="status")
+    conditions = [{"type": kind, "status": "True"} for kind in ("SuccessCriteriaMet", "Complete")]
+    status = {"conditions": conditions, "completionTime": now()}
+    await kube.patch("Job", "one", {"status": status}, subresource="status")
     assert await waiting == "job.batch/one condition met\n"
 
 

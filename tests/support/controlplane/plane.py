@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import ssl
 import time
@@ -15,7 +16,7 @@ from typing import Any, Self
 
 import yaml
 
-from support.controlplane.certificates import Authority, Pair, signing_pair
+from support.controlplane.certificates import Authority, Pair, signing_pair, write_private
 from support.controlplane.programs import Program, Programs
 
 Object = dict[str, Any]
@@ -47,10 +48,10 @@ class ControlPlane:
         self._etcd_port, self._peer_port, self._port = _free_ports(3)
         self._authority = Authority(folder, "goldenpipe-test-authority")
         self._tokens = signing_pair(folder)
-        self._admin = self._authority.client("admin", "system:masters")
+        self._token = secrets.token_urlsafe(32)
+        write_private(folder / "tokens.csv", f'{self._token},admin,admin,"system:masters"\n')
         self._manager = self._authority.client("system:kube-controller-manager")
         self._context = ssl.create_default_context(cafile=self._authority.certificate)
-        self._context.load_cert_chain(self._admin.certificate, self._admin.key)
         self.etcd = Program(self._etcd_command(), folder / "etcd.log", self._etcd_is_ready)
         self.apiserver = Program(self._apiserver_command(), folder / "kube-apiserver.log", self._is_ready)
         self.controllers = Program(self._controllers_command(), folder / "controllers.log", lambda: True)
@@ -86,7 +87,7 @@ class ControlPlane:
         for program in (self.etcd, self.apiserver):
             program.start()
             self.wait_ready(program)
-        self.write_kubeconfig(self.kubeconfig, _user_of(self._admin))
+        self.write_kubeconfig(self.kubeconfig, {"token": self._token})
         self.must("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         self._install_crds()
         # started last, or its garbage collector would learn of the custom kinds half a minute later
@@ -110,7 +111,8 @@ class ControlPlane:
     def call(self, method: str, path: str, body: Object | None = None) -> tuple[int, Any]:
         """Status and JSON of the answer to the administrator."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"}, method=method)
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        request = urllib.request.Request(self.address + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=_REQUEST_SECONDS, context=self._context) as answer:
                 return answer.status, json.loads(answer.read())
@@ -136,12 +138,10 @@ class ControlPlane:
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user", "namespace": namespace}}],
             "current-context": "test",
         }
-        path.touch(mode=0o600)
-        path.write_text(yaml.safe_dump(document, sort_keys=False))
-        return path
+        return write_private(path, yaml.safe_dump(document, sort_keys=False))
 
     def admin_kubeconfig(self, path: Path, namespace: str) -> Path:
-        return self.write_kubeconfig(path, _user_of(self._admin), namespace=namespace)
+        return self.write_kubeconfig(path, {"token": self._token}, namespace=namespace)
 
     def _install_crds(self) -> None:
         root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -158,7 +158,8 @@ class ControlPlane:
         return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
     def _is_ready(self) -> bool:
-        request = urllib.request.Request(f"{self.address}/readyz")
+        headers = {"Authorization": f"Bearer {self._token}"}
+        request = urllib.request.Request(f"{self.address}/readyz", headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=_REQUEST_SECONDS, context=self._context) as answer:
                 return bool(answer.status == 200)
@@ -204,6 +205,7 @@ class ControlPlane:
             f"--tls-cert-file={server.certificate}",
             f"--tls-private-key-file={server.key}",
             f"--client-ca-file={self._authority.certificate}",
+            f"--token-auth-file={self._folder / 'tokens.csv'}",
             "--authorization-mode=Node,RBAC",
             "--anonymous-auth=false",
             "--profiling=false",

@@ -44,6 +44,11 @@ class Rules:
         del old, new
         return iter(())
 
+    def check_status(self, obj: Object) -> Iterator[Fault]:
+        """Faults of a status that a client wrote."""
+        del obj
+        return iter(())
+
 
 def check_metadata(obj: Object) -> Iterator[Fault]:
     metadata = obj["metadata"]

@@ -18,6 +18,7 @@ _JOB_FIELDS = words("""
 """)
 _NEEDED_COUNTS = ("parallelism", "completions", "backoffLimit")
 _OTHER_COUNTS = ("activeDeadlineSeconds", "ttlSecondsAfterFinished")
+_STATUS_COUNTS = ("active", "succeeded", "failed", "ready", "terminating")
 _FIXED = ("completions", "selector", "completionMode", "podFailurePolicy")
 _ACTIONS = ("FailJob", "Ignore", "Count", "FailIndex")
 
@@ -86,7 +87,8 @@ class JobRules(Rules):
             supported = ("OnFailure", "Never")
             path = "spec.template.spec.restartPolicy"
             words = 'valid values: "OnFailure", "Never"'
-            yield unsupported(path, policy, supported) if policy else required(path, words)
+            # "Always" may be a default, and so nobody's word
+            yield required(path, words) if policy in {None, "", "Always"} else unsupported(path, policy, supported)
         yield from _check_policy(spec, policy)
 
     def check_change(self, old: Object, new: Object) -> Iterator[Fault]:
@@ -95,6 +97,15 @@ class JobRules(Rules):
         suspended = old["spec"].get("suspend") and not (old.get("status") or {}).get("startTime")
         if not suspended:
             yield from check_immutable("spec.template", old["spec"]["template"], new["spec"]["template"])
+
+    def check_status(self, obj: Object) -> Iterator[Fault]:
+        status = obj["status"]
+        for field in _STATUS_COUNTS:
+            yield from _check_count(f"status.{field}", status.get(field), needed=False)
+        active, ready = status.get("active") or 0, status.get("ready") or 0
+        if ready > active:
+            yield invalid_value("status.ready", ready, "cannot set more ready pods than active")
+        yield from _check_end(status)
 
 
 def _rules(spec: Any) -> list[Object]:
@@ -110,6 +121,20 @@ def _check_count(path: str, value: Any, *, needed: bool) -> Iterator[Fault]:
         yield invalid_value(path, value, "must be an integer")
     elif value < 0:
         yield invalid_value(path, value, "must be greater than or equal to 0")
+
+
+def _check_end(status: Object) -> Iterator[Fault]:
+    """The conditions of the end come in their order."""
+    true = {item.get("type") for item in status.get("conditions") or [] if item.get("status") == "True"}
+    for end, before in (("Failed", "FailureTarget"), ("Complete", "SuccessCriteriaMet")):
+        if end in true and before not in true:
+            words = f"cannot set {end}=True condition without the {before}=true condition"
+            yield invalid_value("status.conditions", "", words)
+    if "Complete" in true and not status.get("completionTime"):
+        yield required("status.completionTime", "completionTime is required for Complete jobs")
+    if "Complete" not in true and status.get("completionTime"):
+        words = "cannot set completionTime when there is no Complete=True condition"
+        yield invalid_value("status.completionTime", status["completionTime"], words)
 
 
 def _check_policy(spec: Object, restart_policy: Any) -> Iterator[Fault]:
