@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
-
-from clusters import Cluster, cluster_at
-from guests import USER, Guest, base_folder, missing_tools
-from running import Run, Runner, runner
-
-RunInGuest = Callable[..., Coroutine[Any, Any, Run]]
+from support.steps.clusters import Cluster, cluster_at
+from support.steps.guests import USER, Guest, base_folder, missing_tools
+from support.steps.running import Run, RunInGuest, Runner, runner
 
 
 @pytest.fixture(scope="session")

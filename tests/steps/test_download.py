@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from clusters import DISK, Cluster, condition
-from running import Run, Runner
+
+from support.steps.clusters import DISK, Cluster, condition
+from support.steps.running import Run, Runner
 
 GI = 2**30
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import stat
 
-from conftest import RunInGuest
-from guests import Guest
+from support.steps.guests import Guest
+from support.steps.running import RunInGuest
 
 
 async def test_files_arrive_whole_with_their_parent_folders_and_modes(guest: Guest, run: RunInGuest) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import RunInGuest
-from guests import Guest
 
 from goldenpipe_steps.kit.errors import Permanent
 from goldenpipe_steps.kit.guest import Facts
 from goldenpipe_steps.kit.names import translate
+from support.steps.guests import Guest
+from support.steps.running import RunInGuest
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 SCRIPTS = sorted((TEMPLATES / "scripts").glob("*.sh"))

@@ -8,9 +8,10 @@ from typing import Any
 
 import asyncssh
 import pytest
-from clusters import DISK, VM, Cluster, condition
-from guests import USER, Guest
-from running import Run, Runner
+
+from support.steps.clusters import DISK, VM, Cluster, condition
+from support.steps.guests import USER, Guest
+from support.steps.running import Run, Runner
 
 Start = Callable[..., Coroutine[Any, Any, Run]]
 

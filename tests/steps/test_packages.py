@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from conftest import RunInGuest
-from guests import Guest
+from support.steps.guests import Guest
+from support.steps.running import RunInGuest
 
 
 async def test_packages_are_installed_with_progress_and_only_once(guest: Guest, run: RunInGuest) -> None:

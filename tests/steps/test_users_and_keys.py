@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncssh
-from conftest import RunInGuest
-from guests import Guest
 from passlib.hash import sha512_crypt
+
+from support.steps.guests import Guest
+from support.steps.running import RunInGuest
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 PUBLIC = KEY.export_public_key().decode().strip() + " me@home"

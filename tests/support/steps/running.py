@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,3 +130,7 @@ async def runner(folder: Path, **environ: str) -> AsyncIterator[Runner]:
         yield one
     finally:
         await one.close()
+
+
+RunInGuest = Callable[..., Coroutine[Any, Any, Run]]
+"""Runs the step of this name with these params in the test's guest."""
