@@ -116,11 +116,12 @@ class Images:
     def _running(self, build_id: str, step: str) -> Callable[[], AsyncIterator[bool]]:
         async def moments() -> AsyncIterator[bool]:
             while True:
+                rings = [self._parts.changes.next(), self._parts.logs.changes.next()]
                 build = await self._store.get(build_id)
                 found = next((s for s in build.steps if s.name == step), None) if build else None
                 ended = build is None or found is None or found.status.ended or build.state.ended
                 yield not ended
-                await self._parts.logs.wait_grown(1.0 if ended else 5.0)
+                await asyncio.wait(rings, return_when=asyncio.FIRST_COMPLETED)
 
         return moments
 

@@ -30,6 +30,16 @@ _KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 _NAMES = Names(
     image="sample", build="sample-00000", namespace="sample", vm="sample", disk="sample", labels={"sample": "yes"}
 )
+_FACTS: Object = {
+    "used_bytes": 1,
+    "size_bytes": 1,
+    "os_id": "debian",
+    "os_version": "12",
+    "os_name": "Debian GNU/Linux 12",
+    "kernel": "6.1",
+    "package_manager": "apt",
+}
+"""Facts that the built-in steps tell, as later steps may use them."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -112,9 +122,10 @@ def _step_faults(bundle: Bundle, name: str) -> list[Finding]:
     try:
         step = read_step(bundle, name)
         for request in sample_requests():
-            renderer = Renderer(_context(bundle, step, request))
-            renderer.test(step.path, step.when)
-            render_input(step, renderer)
+            planning = Renderer(_planning_context(bundle, request))
+            planning.test(step.path, step.when)
+            render_input(step, planning)
+            renderer = Renderer(job_context(bundle, step, request))
             for obj in render_manifests(bundle, step, renderer):
                 found += [Finding(path=f"manifests of {step.path}", line=None, message=f) for f in schema_faults(obj)]
             for fault in schema_faults(render_job(bundle, step, renderer)):
@@ -135,7 +146,20 @@ def _located(bundle: Bundle, step: StepTemplate, fault: str) -> Finding:
     return Finding(path=step.path, line=None, message=fault)
 
 
-def _context(bundle: Bundle, step: StepTemplate, request: Object) -> Object:
+def _planning_context(bundle: Bundle, request: Object) -> Object:
+    """What `when` and `input` may use: they are rendered before anything runs, so there are no facts and no keys."""
+    return build_context(
+        request=request,
+        names=_NAMES,
+        settings=ClusterSettings(),
+        bundle=bundle,
+        facts={},
+        guest=Guest(address="192.0.2.1", port=22),
+    )
+
+
+def job_context(bundle: Bundle, step: StepTemplate, request: Object) -> Object:
+    """What a step's manifests and Job may use, with sample values."""
     keys = Keys(user_private="sample", user_public=_KEY, host_private="sample", host_public=_KEY)
     guest = Guest(address="192.0.2.1", port=22) if step.needs_vm else None
     context = build_context(
@@ -143,7 +167,7 @@ def _context(bundle: Bundle, step: StepTemplate, request: Object) -> Object:
         names=_NAMES,
         settings=ClusterSettings(),
         bundle=bundle,
-        facts={"used_bytes": 1},
+        facts=_FACTS,
         guest=guest,
         keys=keys if step.needs_vm else None,
     )

@@ -55,7 +55,7 @@ async def running(settings: Settings, *, kubeconfig: Path | None) -> AsyncIterat
             store=store,
             kube=kube,
             seen=seen,
-            objects=Objects(kube, seen, settings.cluster),
+            objects=Objects(kube, seen, store, settings.cluster),
             logs=logs,
             metrics=metrics,
             max_builds=settings.max_builds,

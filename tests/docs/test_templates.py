@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from goldenpipe.lint import _context, lint, sample_requests
+from goldenpipe.lint import job_context, lint, sample_requests
 from goldenpipe.settings import ClusterSettings
 from goldenpipe.templating.bundle import Bundle
 from goldenpipe.templating.leaves import Renderer
@@ -26,7 +26,7 @@ def everything() -> dict[str, Any]:
     """The whole context of a step that gets all there is."""
     bundle = Bundle.read()
     *_, request = sample_requests()
-    return _context(bundle, read_step(bundle, "create_vm"), request)
+    return job_context(bundle, read_step(bundle, "create_vm"), request)
 
 
 @pytest.mark.parametrize("model", [StepTemplate, Pipeline])

@@ -1,4 +1,4 @@
-"""Builds from request to end on the whole local cluster, with shell commands as steps."""
+"""Builds from request to end, with shell commands as steps: on the whole local cluster, and on a real control plane."""
 
 from __future__ import annotations
 
@@ -16,16 +16,28 @@ from goldenpipe.service import running
 from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube
 from goldenpipe_local.cluster import LocalCluster
+from support.controlplane import Cluster, ControlPlane, cluster_on
 from support.rest import Object, Rest
 from support.templates import Overlay
 
 IMAGES = "/api/v1/images"
 
 
+@pytest.fixture(params=["local", pytest.param("real", marks=pytest.mark.cluster)])
+def real(request: pytest.FixtureRequest) -> ControlPlane | None:
+    """The real control plane, if the builds are to run there."""
+    return request.getfixturevalue("control_plane_with_crds") if request.param == "real" else None
+
+
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[LocalCluster]:
-    async with LocalCluster(tmp_path / "data") as started:
-        yield started
+async def cluster(real: ControlPlane | None, tmp_path: Path) -> AsyncIterator[Cluster]:
+    data_dir = tmp_path / "data"
+    if real:
+        async with cluster_on(real, data_dir) as cluster:
+            yield cluster
+        return
+    async with LocalCluster(data_dir) as started:
+        yield Cluster(kubeconfig=started.kubeconfig)
 
 
 @pytest.fixture
@@ -40,13 +52,13 @@ def settings(tmp_path: Path, overlay: Overlay) -> Settings:
 
 
 @pytest.fixture
-async def rest(cluster: LocalCluster, settings: Settings) -> AsyncIterator[Rest]:
+async def rest(cluster: Cluster, settings: Settings) -> AsyncIterator[Rest]:
     async with running(settings, kubeconfig=cluster.kubeconfig) as service, aiohttp.ClientSession() as session:
         yield Rest(service.address, session)
 
 
 @pytest.fixture
-async def kube(cluster: LocalCluster) -> AsyncIterator[Kube]:
+async def kube(cluster: Cluster) -> AsyncIterator[Kube]:
     async with await Kube.connect(cluster.kubeconfig) as client:
         yield client
 
@@ -183,9 +195,7 @@ async def test_deleting_a_running_build_stops_its_step_and_leaves_nothing(
     assert not list((tmp_path / "data" / "logs").rglob("*.log*"))
 
 
-async def test_a_build_waits_for_a_slot_and_then_runs(
-    cluster: LocalCluster, settings: Settings, overlay: Overlay
-) -> None:
+async def test_a_build_waits_for_a_slot_and_then_runs(cluster: Cluster, settings: Settings, overlay: Overlay) -> None:
     gate = overlay.gate("gate")
     overlay.step("one", f"read _ < {gate}")
     one_at_a_time = replace(settings, max_builds=1)
@@ -244,6 +254,23 @@ async def test_an_object_of_somebody_else_is_never_taken_over(rest: Rest, overla
     status = await rest.end("a")
     assert "exists already and is not this build's" in status["error"]["message"]
     assert await kube.find("DataVolume", "golden-image-a") is not None
+
+
+async def test_what_a_teams_own_manifest_made_goes_with_the_image(rest: Rest, overlay: Overlay, kube: Kube) -> None:
+    manifest: Object = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "{{ build.id }}-ours", "labels": "{{ build.labels }}"},
+        "data": {"key": "value"},
+    }
+    (overlay.templates / "manifests").mkdir()
+    overlay.write("manifests/ours.yaml", manifest)
+    gate = overlay.gate("gate")
+    overlay.step("one", f"read _ < {gate}", manifests=["ours.yaml"])
+    await rest.create("a")
+    await asyncio.to_thread(gate.open)
+    await rest.end("a")
+    assert await kube.list("ConfigMap", labels="goldenpipe.io/image=a") == []
 
 
 async def test_a_step_with_a_template_that_cannot_be_rendered_names_file_and_line(rest: Rest, overlay: Overlay) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from goldenpipe.lint import lint, sample_requests
+from goldenpipe.lint import job_context, lint, sample_requests
 from goldenpipe.templating.bundle import Bundle, TemplateError
 from goldenpipe.templating.leaves import Renderer, read_document
-from goldenpipe.templating.steps import merge, read_pipelines, read_step
+from goldenpipe.templating.steps import StepTemplate, merge, read_pipelines, read_step, render_job
 
 
 def fill(text: str, **context: object) -> object:
@@ -87,6 +87,33 @@ def test_an_overlay_replaces_one_file_and_keeps_the_rest(tmp_path: Path) -> None
     assert "ours.sh" in bundle.scripts
     assert read_step(bundle, "write_files").summary == "Ours"
     assert read_step(bundle, "create_users").summary != "Ours"
+
+
+def test_a_manifest_that_the_service_could_not_take_away_again_is_refused(tmp_path: Path) -> None:
+    for folder in ("steps", "manifests"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "manifests/net.yaml").write_text("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n")
+    (tmp_path / "steps/net.yaml").write_text("name: net\nsummary: x\nmanifests: [net.yaml]\n")
+    (finding,) = lint([tmp_path])
+    assert (finding.path, finding.line) == ("manifests/net.yaml", 2)
+    assert "NetworkPolicy" in finding.message
+
+
+def test_when_and_input_cannot_use_what_is_known_only_later(tmp_path: Path) -> None:
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps/late.yaml").write_text("name: late\nsummary: x\ninput:\n  a: '{{ facts.os_id }}'\n")
+    (finding,) = lint([tmp_path])
+    assert (finding.path, finding.line) == ("steps/late.yaml", 4)
+
+
+def test_a_teams_own_image_runs_its_own_command() -> None:
+    step = StepTemplate(name="scan", summary="Scan", image="registry.example/scanner:1")
+    files = {"jobs/step.yaml": Bundle.read().files["jobs/step.yaml"]}
+    context = job_context(Bundle(files), step, next(sample_requests()))
+    job = render_job(Bundle(files), step, Renderer(context))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example/scanner:1"
+    assert "command" not in container
 
 
 def test_lint_names_file_and_line_of_every_fault_of_an_overlay(tmp_path: Path) -> None:

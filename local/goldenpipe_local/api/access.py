@@ -84,7 +84,7 @@ USERS: tuple[User, ...] = (
     User(
         name="step",
         rules=(
-            _rule("cdi.kubevirt.io", "datavolumes", *_READ),
+            _rule("cdi.kubevirt.io", "datavolumes datasources", *_READ),
             _rule("kubevirt.io", "virtualmachines virtualmachineinstances", *_READ),
             _rule("", "pods persistentvolumeclaims", *_READ),
             _rule("", "pods/log", "get"),

@@ -11,6 +11,10 @@ from goldenpipe_kube import Kube
 
 Wanted = tuple[str, str]
 """Kind and name."""
+_IMAGE = ("DataSource", "DataVolume", "PersistentVolumeClaim")
+"""Kinds that are the image itself."""
+_FOLLOWERS = {"VirtualMachine": "VirtualMachineInstance", "DataVolume": "PersistentVolumeClaim"}
+"""What goes with an object, and must be gone before the object counts as gone."""
 
 
 class Cleanup:
@@ -21,17 +25,17 @@ class Cleanup:
 
     async def after_success(self, build: Build) -> list[str]:
         """The VM and the secrets go; the disk, the DataSource and the finished Jobs stay."""
-        return await self._delete(build, [*_machine(build), *_secrets(build)])
+        return await self._delete(build, [wanted for wanted in _made(build) if wanted[0] not in _IMAGE])
 
     async def after_failure(self, build: Build) -> list[str]:
         """All but the finished Jobs goes; those stay for `kubectl logs` until their TTL or the image's deletion."""
         running = [("Job", step.job) for step in build.steps if self._runs(step.job)]
-        return await self._delete(build, [*running, *_machine(build), *_secrets(build), *_disk(build)])
+        return await self._delete(build, [*running, *_made(build)])
 
     async def everything(self, build: Build) -> list[str]:
         """Nothing stays."""
         jobs = [("Job", step.job) for step in build.steps if step.status is not StepStatus.SKIPPED]
-        left = await self._delete(build, [*jobs, *_machine(build), *_secrets(build), *_disk(build)])
+        left = await self._delete(build, [*jobs, *_made(build)])
         pods = await self._kube.list("Pod", labels=f"{BUILD}={build.id}")
         return [*left, *(f"Pod {pod['metadata']['name']}" for pod in pods)]
 
@@ -59,15 +63,10 @@ class Cleanup:
         return left
 
 
-def _machine(build: Build) -> list[Wanted]:
-    return [("VirtualMachine", build.vm), ("VirtualMachineInstance", build.vm)]
-
-
-def _secrets(build: Build) -> list[Wanted]:
-    names = [f"{build.id}-ssh", f"{build.id}-cloud-init"]
-    names += [step.job for step in build.steps if step.status is not StepStatus.SKIPPED]
-    return [("Secret", name) for name in names]
-
-
-def _disk(build: Build) -> list[Wanted]:
-    return [("DataSource", build.name), ("DataVolume", build.pvc), ("PersistentVolumeClaim", build.pvc)]
+def _made(build: Build) -> list[Wanted]:
+    """What the build has made, last thing first, each with what the cluster makes of it."""
+    return [
+        (kind, name)
+        for made, name in reversed(build.objects)
+        for kind in (made, *([_FOLLOWERS[made]] if made in _FOLLOWERS else []))
+    ]

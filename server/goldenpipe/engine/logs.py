@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from goldenpipe.changes import Changes
 from goldenpipe.cluster.labels import BUILD, STEP, label
 from goldenpipe.model.outcome import step_container
 from goldenpipe_kube import Kube, KubeError, NotFound
@@ -38,7 +39,8 @@ class Logs:
     def __init__(self, folder: Path, kube: Kube, on_progress: Progress) -> None:
         self._folder, self._kube, self._on_progress = folder, kube, on_progress
         self._tasks: dict[Path, asyncio.Task[None]] = {}
-        self._grown = asyncio.Condition()
+        self.changes = Changes()
+        """Rings when any log has grown or is complete."""
 
     def see(self, pod: Object) -> None:
         """A Pod was seen: start to collect its log unless that is done or under way."""
@@ -90,15 +92,6 @@ class Logs:
             if not running and not self._collecting(build, step):
                 return
 
-    async def wait_grown(self, seconds: float) -> None:
-        """Return when any log has grown, or after this long."""
-        async with self._grown:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._grown.wait()
-            except TimeoutError:
-                pass
-
     def _collecting(self, build: str, step: str) -> bool:
         return any(path.parts[-3:-1] == (build, step) for path in self._tasks)
 
@@ -124,8 +117,7 @@ class Logs:
             part.rename(path)
         finally:
             self._tasks.pop(path, None)
-            async with self._grown:
-                self._grown.notify_all()
+            self.changes.ring()
 
     async def _collect_once(self, pod: Object, part: Path, build: str, step: str) -> bool:
         """Whether the log is complete."""
@@ -141,8 +133,7 @@ class Logs:
                         file.write(fresh if len(fresh) <= room else fresh[:room] + _CUT)
                         file.flush()
                     reader.feed(fresh)
-                    async with self._grown:
-                        self._grown.notify_all()
+                    self.changes.ring()
             found = await self._kube.find("Pod", name)
         except NotFound:
             return True

@@ -14,6 +14,7 @@ from goldenpipe.cluster.vms import guest_address, guest_port
 from goldenpipe.model.build import Build, Step
 from goldenpipe.planning.context import Guest, Keys, Names, build_context
 from goldenpipe.settings import ClusterSettings
+from goldenpipe.store import Store
 from goldenpipe.templating.bundle import Bundle
 from goldenpipe.templating.leaves import Renderer
 from goldenpipe.templating.steps import StepTemplate, read_step, render_input, render_job, render_manifests
@@ -33,8 +34,8 @@ class NotOurs(Exception):
 class Objects:
     """Creates what a step needs; every call makes sure rather than creates, so all may be repeated."""
 
-    def __init__(self, kube: Kube, seen: Seen, settings: ClusterSettings) -> None:
-        self._kube, self._seen, self._settings = kube, seen, settings
+    def __init__(self, kube: Kube, seen: Seen, store: Store, settings: ClusterSettings) -> None:
+        self._kube, self._seen, self._store, self._settings = kube, seen, store, settings
 
     def template(self, step: Step, bundle: Bundle) -> StepTemplate:
         return read_step(bundle, step.name)
@@ -46,7 +47,7 @@ class Objects:
             return []
         keys = await self._keys(build) if template.needs_vm else None
         renderer = Renderer(self._context(build, step, template, bundle, keys))
-        return [await self._ensure(obj, build) for obj in render_manifests(bundle, template, renderer)]
+        return [await self._make(obj, build) for obj in render_manifests(bundle, template, renderer)]
 
     async def ensure_job(self, build: Build, step: Step, bundle: Bundle) -> Object:
         """The step's input Secret, then its Job."""
@@ -60,7 +61,7 @@ class Objects:
             "metadata": {"name": step.job, "labels": labels},
             "stringData": {"input.json": json.dumps(document)},
         }
-        await self._ensure(secret, build)
+        await self._make(secret, build)
         return await self._ensure(render_job(bundle, template, renderer), build)
 
     def guest(self, build: Build) -> Guest | None:
@@ -69,6 +70,10 @@ class Objects:
         if vmi is None or address is None:
             return None
         return Guest(address=address, port=guest_port(vmi, self._settings.ssh_port))
+
+    async def _make(self, obj: Object, build: Build) -> Object:
+        await self._store.note_object(build.id, obj["kind"], obj["metadata"]["name"])
+        return await self._ensure(obj, build)
 
     async def _ensure(self, obj: Object, build: Build) -> Object:
         obj["metadata"].setdefault("namespace", self._kube.namespace)

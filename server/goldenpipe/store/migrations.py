@@ -76,6 +76,13 @@ CREATE TABLE steps (
     ended_at TEXT,
     PRIMARY KEY (build, position)
 );
+CREATE TABLE objects (             -- what the build has in the cluster beside its Jobs; written before it is created
+    id INTEGER PRIMARY KEY,        -- in the order of creation
+    build TEXT NOT NULL REFERENCES builds (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    UNIQUE (build, kind, name)
+);
 CREATE TABLE events (              -- append only: every transition, for history and metrics
     id INTEGER PRIMARY KEY,
     at TEXT NOT NULL,

@@ -44,7 +44,7 @@ def step_from(row: Row) -> Step:
     )
 
 
-def build_from(row: Row, steps: tuple[Step, ...]) -> Build:
+def build_from(row: Row, steps: tuple[Step, ...], objects: tuple[tuple[str, str], ...]) -> Build:
     created, updated = datetime.fromisoformat(row["created_at"]), datetime.fromisoformat(row["updated_at"])
     error = json.loads(row["error"]) if row["error"] else None
     return Build(
@@ -61,6 +61,7 @@ def build_from(row: Row, steps: tuple[Step, ...]) -> Build:
         vm=row["vm"],
         vm_uid=row["vm_uid"],
         steps=steps,
+        objects=objects,
         facts=json.loads(row["facts"]),
         error=BuildError(**error) if error else None,
         size_bytes=row["size_bytes"],

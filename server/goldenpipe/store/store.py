@@ -209,6 +209,11 @@ class Store:
         query = "UPDATE steps SET job_uid = ? WHERE build = ? AND position = ?"
         await self._write(lambda db: db.conn.execute(query, [uid, build, position]))
 
+    async def note_object(self, build: str, kind: str, name: str) -> None:
+        """The build is about to create this object; from now on it is the build's to take away."""
+        query = "INSERT OR IGNORE INTO objects (build, kind, name) VALUES (?, ?, ?)"
+        await self._writer.run(lambda db: db.conn.execute(query, [build, kind, name]))
+
     async def note_vm(self, build: str, uid: str) -> None:
         """The build VM exists under this uid."""
         await self._write(lambda db: db.conn.execute("UPDATE builds SET vm_uid = ? WHERE id = ?", [uid, build]))
@@ -341,4 +346,6 @@ def _one(db: sqlite_utils.Database, column: str, value: str) -> Build:
 
 def _with_steps(db: sqlite_utils.Database, row: Object) -> Build:
     steps = db.query("SELECT * FROM steps WHERE build = ? ORDER BY position", [row["id"]])
-    return build_from(row, tuple(step_from(step) for step in steps))
+    objects = db.query("SELECT kind, name FROM objects WHERE build = ? ORDER BY id", [row["id"]])
+    made = tuple((found["kind"], found["name"]) for found in objects)
+    return build_from(row, tuple(step_from(step) for step in steps), made)

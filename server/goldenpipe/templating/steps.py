@@ -18,6 +18,8 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 STEP_NAME = r"^[a-z][a-z0-9_]{0,40}$"
 JOB = "jobs/step.yaml"
 """The Job that every step extends."""
+MANIFEST_KINDS = ("ConfigMap", "DataSource", "DataVolume", "Secret", "Service", "VirtualMachine")
+"""What a step's manifests may make: the kinds that the service's Role lets it create and take away again."""
 
 
 def _seconds(value: Any) -> Any:
@@ -135,8 +137,19 @@ def render_manifests(bundle: Bundle, step: StepTemplate, renderer: Renderer) -> 
     found = []
     for name in step.manifests:
         path = f"manifests/{name}"
-        found += [renderer.fill(path, document) for document in read_documents(path, bundle.text(path))]
+        for document in read_documents(path, bundle.text(path)):
+            _check_manifest(path, document)
+            found.append(renderer.fill(path, document))
     return found
+
+
+def _check_manifest(path: str, document: Any) -> None:
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if kind not in MANIFEST_KINDS:
+        message = f"a step may make {', '.join(MANIFEST_KINDS)}; this is {f'a {kind}' if kind else 'no object'}"
+        raise TemplateError(path, line_of(document, ("kind",)), message)
+    if not isinstance(document.get("metadata"), dict) or "name" not in document["metadata"]:
+        raise TemplateError(path, line_of(document, ("metadata",)), "metadata.name is missing")
 
 
 def render_input(step: StepTemplate, renderer: Renderer) -> Object:
@@ -154,7 +167,7 @@ def render_job(bundle: Bundle, step: StepTemplate, renderer: Renderer) -> Object
 def _own(step: StepTemplate) -> Object:
     container: Object = {"name": "step"}
     if step.image:
-        container["image"] = step.image
+        container |= {"image": step.image, "command": None}  # the image's own command, unless the step names one
     if step.command:
         container["command"] = step.command
     if step.env:

@@ -217,7 +217,7 @@ def _errors(text: str) -> list[str]:
 
 
 def _tell_conditions(step: Step, vmi: Object, seen: _Seen) -> None:
-    for kind in ("SoftwareEmulation", "SingleVCPU"):
+    for kind in ("SoftwareEmulation", "goldenpipe.io/SingleVCPU"):
         found = condition(vmi, kind)
         if found.get("status") == "True" and kind not in seen.said:
             seen.said |= {kind}

@@ -19,6 +19,7 @@ RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("cdi.kubevirt.io", "datasources", ("create", "delete", "get", "list")),
     ("kubevirt.io", "virtualmachines", ("create", "delete", "get", "list", "patch", "watch")),
     ("kubevirt.io", "virtualmachineinstances", ("get", "list", "watch")),
+    ("export.kubevirt.io", "virtualmachineexports", ("create", "delete", "get", "list", "watch")),
     ("subresources.kubevirt.io", "virtualmachines/start", ("update",)),
     ("subresources.kubevirt.io", "virtualmachines/stop", ("update",)),
 )
