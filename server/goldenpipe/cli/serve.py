@@ -34,6 +34,13 @@ from goldenpipe.cli.paths import data_dir as default_data_dir
     metavar="FILE",
     help="Use this Kubernetes cluster.",
 )
+@click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="YAML with settings of the cluster: storage class, preference, step image, time limits …",
+)
 @click.option("--local", is_flag=True, help="Use the local cluster, even inside Kubernetes.")
 @click.option("--max-builds", type=click.IntRange(min=1), default=2, show_default=True, help="Builds at the same time.")
 @debug_option
@@ -45,6 +52,7 @@ def serve(
     data_dir: Path,
     templates: tuple[Path, ...],
     kubeconfig: Path | None,
+    settings_file: Path | None,
     local: bool,
     max_builds: int,
 ) -> None:
@@ -57,7 +65,8 @@ def serve(
         raise click.UsageError(message)
     from goldenpipe.cli.running import serve as run
     from goldenpipe.cli.running import set_up_logging
-    from goldenpipe.settings import Settings
+    from goldenpipe.cli.settings_file import read_settings
+    from goldenpipe.settings import ClusterSettings, Settings
     from goldenpipe_kube.client import in_cluster
 
     own_cluster = local or not (kubeconfig or in_cluster())
@@ -72,5 +81,6 @@ def serve(
         kubeconfig=kubeconfig.absolute() if kubeconfig else None,
         local=own_cluster,
         max_builds=max_builds,
+        cluster=read_settings(settings_file) if settings_file else ClusterSettings(),
     )
     asyncio.run(run(settings))
