@@ -39,4 +39,5 @@ format: ## let ruff format the Python and mend what it can
 
 bench: ## time a build against Packer and virt-customize, where they are installed
 	@scripts/setup.sh
+	@$(bin)/python bench/overhead.py
 	@$(bin)/python bench $(BENCH)
