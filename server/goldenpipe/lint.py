@@ -158,14 +158,14 @@ def _planning_context(bundle: Bundle, request: Object) -> Object:
     )
 
 
-def job_context(bundle: Bundle, step: StepTemplate, request: Object) -> Object:
+def job_context(bundle: Bundle, step: StepTemplate, request: Object, settings: ClusterSettings | None = None) -> Object:
     """What a step's manifests and Job may use, with sample values."""
     keys = Keys(user_private="sample", user_public=_KEY, host_private="sample", host_public=_KEY)
     guest = Guest(address="192.0.2.1", port=22) if step.needs_vm else None
     context = build_context(
         request=request,
         names=_NAMES,
-        settings=ClusterSettings(),
+        settings=settings or ClusterSettings(),
         bundle=bundle,
         facts=_FACTS,
         guest=guest,

@@ -26,7 +26,7 @@ IMAGES = "/api/v1/images"
 @pytest.fixture(params=["local", pytest.param("real", marks=pytest.mark.cluster)])
 def real(request: pytest.FixtureRequest) -> ControlPlane | None:
     """The real control plane, if the builds are to run there."""
-    return request.getfixturevalue("control_plane_with_crds") if request.param == "real" else None
+    return request.getfixturevalue("control_plane_with_kubevirt") if request.param == "real" else None
 
 
 @pytest.fixture

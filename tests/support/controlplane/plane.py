@@ -41,10 +41,10 @@ _CONTROLLERS = (
 class ControlPlane:
     """Runs while its context is open; nothing of it stays."""
 
-    def __init__(self, programs: Programs, folder: Path, *, crds: Iterable[Path] = ()) -> None:
+    def __init__(self, programs: Programs, folder: Path, *, definitions: Iterable[Object] = ()) -> None:
         self._programs = programs
         self._folder = folder
-        self._crds = tuple(crds)
+        self._definitions = tuple(definitions)
         self._etcd_port, self._peer_port, self._port = _free_ports(3)
         self._authority = Authority(folder, "goldenpipe-test-authority")
         self._tokens = signing_pair(folder)
@@ -89,7 +89,7 @@ class ControlPlane:
             self.wait_ready(program)
         self.write_kubeconfig(self.kubeconfig, {"token": self._token})
         self.must("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        self._install_crds()
+        self._install_definitions()
         # started last, or its garbage collector would learn of the custom kinds half a minute later
         manager = self._folder / "kubeconfig-controllers"
         self.write_kubeconfig(manager, _user_of(self._manager))
@@ -143,13 +143,12 @@ class ControlPlane:
     def admin_kubeconfig(self, path: Path, namespace: str) -> Path:
         return self.write_kubeconfig(path, {"token": self._token}, namespace=namespace)
 
-    def _install_crds(self) -> None:
+    def _install_definitions(self) -> None:
         root = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         names = []
-        for path in self._crds:
-            crd = yaml.load(path.read_bytes(), yaml.CSafeLoader)
-            self.must("POST", root, crd)
-            names.append(crd["metadata"]["name"])
+        for definition in self._definitions:
+            self.must("POST", root, definition)
+            names.append(definition["metadata"]["name"])
         for name in names:
             _wait(lambda name=name: self._is_established(f"{root}/{name}"), f"{name} is not established")
 
