@@ -20,7 +20,7 @@ test: ## run all tests, with one real build if QEMU is here (within 10 minutes);
 	@scripts/setup.sh test
 	@$(bin)/pytest $(TEST)
 
-test-cluster: ## the tests that need a real Kubernetes control plane (builds it first, once: 20 minutes and Go); TEST="-k word" to choose
+test-cluster: ## the tests that need a real Kubernetes control plane (builds it first, once: 10 minutes and Go); TEST="-k word" to choose
 	@scripts/setup.sh test
 	@KUBEBUILDER_ASSETS="$$(tests/cluster/controlplane/build.sh)" && export KUBEBUILDER_ASSETS && $(bin)/pytest -m cluster $(TEST)
 

@@ -1,12 +1,22 @@
-"""The real control plane, for the tests that run on it (`make test-cluster`)."""
+"""Clusters to build on: the local one, and by `make test-cluster` a real control plane."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from support.controlplane import ControlPlane, Programs, definitions, missing_definitions, missing_programs
+from goldenpipe_local.cluster import LocalCluster
+from support.controlplane import (
+    Cluster,
+    ControlPlane,
+    Programs,
+    cluster_on,
+    definitions,
+    missing_definitions,
+    missing_programs,
+)
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +35,21 @@ def control_plane_with_kubevirt(control_plane: ControlPlane) -> ControlPlane:
     if why := missing_definitions():
         pytest.skip(why)
     return control_plane
+
+
+@pytest.fixture(params=["local", pytest.param("real", marks=pytest.mark.cluster)])
+def real(request: pytest.FixtureRequest) -> ControlPlane | None:
+    """The real control plane, if that is what this run of the test is for."""
+    return request.getfixturevalue("control_plane_with_kubevirt") if request.param == "real" else None
+
+
+@pytest.fixture
+async def cluster(real: ControlPlane | None, tmp_path: Path) -> AsyncIterator[Cluster]:
+    """A whole cluster whose node keeps its files in `data` of the test's own folder."""
+    data_dir = tmp_path / "data"
+    if real:
+        async with cluster_on(real, data_dir) as cluster:
+            yield cluster
+        return
+    async with LocalCluster(data_dir) as started:
+        yield Cluster(kubeconfig=started.kubeconfig)

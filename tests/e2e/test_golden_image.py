@@ -17,7 +17,7 @@ from goldenpipe.service import running
 from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube
 from goldenpipe_local import base_image
-from goldenpipe_local.cluster import LocalCluster
+from support.controlplane import Cluster
 from support.disks import Disk
 from support.rest import Object, Rest
 
@@ -35,11 +35,6 @@ KEY = asyncssh.generate_private_key("ssh-ed25519", comment="ops@example").export
 def base_disk() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "goldenpipe"
     return asyncio.run(base_image.cached("debian-12", cache, say=print))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("golden")
 
 
 def request(base_disk: Path) -> Object:
@@ -62,10 +57,9 @@ def request(base_disk: Path) -> Object:
 
 
 @pytest.fixture
-async def rest(folder: Path) -> AsyncIterator[tuple[Rest, Kube]]:
-    settings = Settings(data_dir=folder / "data", port=0)
+async def rest(cluster: Cluster, tmp_path: Path) -> AsyncIterator[tuple[Rest, Kube]]:
+    settings = Settings(data_dir=tmp_path / "data", port=0)
     async with (
-        LocalCluster(settings.data_dir) as cluster,
         running(settings, kubeconfig=cluster.kubeconfig) as service,
         aiohttp.ClientSession() as session,
         await Kube.connect(cluster.kubeconfig) as kube,
@@ -73,7 +67,9 @@ async def rest(folder: Path) -> AsyncIterator[tuple[Rest, Kube]]:
         yield Rest(service.address, session), kube
 
 
-async def test_a_request_becomes_a_sealed_golden_image(rest: tuple[Rest, Kube], base_disk: Path, folder: Path) -> None:
+async def test_a_request_becomes_a_sealed_golden_image(
+    rest: tuple[Rest, Kube], base_disk: Path, tmp_path: Path
+) -> None:
     api, kube = rest
     await api.create("debian-12.golden", **request(base_disk))
     shown: list[int] = []
@@ -86,12 +82,12 @@ async def test_a_request_becomes_a_sealed_golden_image(rest: tuple[Rest, Kube], 
     assert len(set(shown)) > 15, "progress hardly moved"
     assert vm_seen
     await nothing_is_left(api, kube)
-    await secrets_are_nowhere(api, kube, folder)
-    out = folder / "out.qcow2"
+    await secrets_are_nowhere(api, kube, tmp_path)
+    out = tmp_path / "out.qcow2"
     async with api.session.get(f"{api.address}/api/v1/images/debian-12.golden/export") as answer:
         assert answer.status == 200
         out.write_bytes(await answer.read())
-    disk = Disk(out, folder)
+    disk = Disk(out, tmp_path)
     customized(disk)
     sealed(disk)
 

@@ -15,29 +15,11 @@ import pytest
 from goldenpipe.service import running
 from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube
-from goldenpipe_local.cluster import LocalCluster
-from support.controlplane import Cluster, ControlPlane, cluster_on
+from support.controlplane import Cluster
 from support.rest import Object, Rest
 from support.templates import Overlay
 
 IMAGES = "/api/v1/images"
-
-
-@pytest.fixture(params=["local", pytest.param("real", marks=pytest.mark.cluster)])
-def real(request: pytest.FixtureRequest) -> ControlPlane | None:
-    """The real control plane, if the builds are to run there."""
-    return request.getfixturevalue("control_plane_with_kubevirt") if request.param == "real" else None
-
-
-@pytest.fixture
-async def cluster(real: ControlPlane | None, tmp_path: Path) -> AsyncIterator[Cluster]:
-    data_dir = tmp_path / "data"
-    if real:
-        async with cluster_on(real, data_dir) as cluster:
-            yield cluster
-        return
-    async with LocalCluster(data_dir) as started:
-        yield Cluster(kubeconfig=started.kubeconfig)
 
 
 @pytest.fixture

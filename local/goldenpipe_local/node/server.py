@@ -85,6 +85,8 @@ class NodeServer:
             raise web.HTTPBadRequest(text=f"log options: {error}") from error
         source = self._source(pod, request.match_info["container"])
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        # an API server keeps its connections, and an open one outlives the node agent
+        response.force_close()
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):
             async with contextlib.aclosing(read_log(source, options)) as pieces:

@@ -77,6 +77,7 @@ class _VirtApi:
 
     def app(self) -> web.Application:
         app = web.Application()
+        app.on_response_prepare.append(_close_after)
         app.router.add_get(f"/apis/{_GROUP_VERSION}", self._discover)
         machine = f"/apis/{_GROUP_VERSION}/namespaces/{self._kube.namespace}/virtualmachines/{{name}}"
         app.router.add_put(f"{machine}/start", self._start)
@@ -113,6 +114,11 @@ class _VirtApi:
         patch = {"status": {"stateChangeRequests": requests}}
         await self._kube.patch("VirtualMachine", name, patch, subresource="status")
         return web.Response(status=202)
+
+
+async def _close_after(_: web.Request, response: web.StreamResponse) -> None:
+    # the API server would keep the connection, longer than the test's event loop lives
+    response.force_close()
 
 
 def _phase(instance: Object) -> str:
