@@ -46,7 +46,7 @@ class Api:
         """By a kubeconfig with a token or a client certificate."""
         document = yaml.safe_load(kubeconfig.read_text())
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
-        context = ssl.create_default_context(cadata=_decoded(cluster["certificate-authority-data"]))
+        context = _trust(cluster)
         if "client-certificate" in user:
             context.load_cert_chain(user["client-certificate"], user["client-key"])
         headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
@@ -105,5 +105,8 @@ class Watch:
         return events
 
 
-def _decoded(data: str) -> str:
-    return base64.b64decode(data).decode()
+def _trust(cluster: dict[str, str]) -> ssl.SSLContext:
+    """By the path of the authority's certificate, or by the certificate itself."""
+    if path := cluster.get("certificate-authority"):
+        return ssl.create_default_context(cafile=path)
+    return ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())

@@ -126,13 +126,14 @@ class Access:
                 return self._users[name]
         return None
 
-    def kubeconfig(self, user: str, *, address: str, authority: str) -> str:
+    def kubeconfig(self, user: str, *, address: str, authority: Path) -> str:
+        """The authority by its path: the client library writes data into temporary files, and a kill leaves those."""
         context = {"cluster": "goldenpipe", "user": user, "namespace": DEFAULT_NAMESPACE}
         document: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [
-                {"name": "goldenpipe", "cluster": {"certificate-authority-data": authority, "server": address}}
+                {"name": "goldenpipe", "cluster": {"certificate-authority": str(authority), "server": address}}
             ],
             "users": [{"name": user, "user": {"token": self._tokens[user]}}],
             "contexts": [{"name": "goldenpipe", "context": context}],

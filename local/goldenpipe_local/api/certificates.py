@@ -5,7 +5,6 @@ kubectl sends a token over TLS only, so plain HTTP will not do.
 
 from __future__ import annotations
 
-import base64
 import ipaddress
 import ssl
 from dataclasses import dataclass
@@ -49,11 +48,6 @@ class Certificates:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.server)
         return context
-
-    @property
-    def authority_data(self) -> str:
-        """As `certificate-authority-data` has it."""
-        return base64.b64encode(self.authority.read_bytes()).decode()
 
     def _good_for(self, host: str) -> bool:
         try:

@@ -95,7 +95,7 @@ class ApiServer:
         certificates = Certificates.ensure(self._data_dir, self._host)
         await self._listen(stack, front, certificates.context())
         stack.callback(front.close)
-        self._write_kubeconfigs(access, certificates.authority_data)
+        self._write_kubeconfigs(access, certificates.authority.absolute())
 
     async def _listen(self, stack: AsyncExitStack, front: Front, context: ssl.SSLContext) -> None:
         app = web.Application(client_max_size=_LARGEST_BODY)
@@ -122,7 +122,7 @@ class ApiServer:
             return int((self._data_dir / "port").read_text())
         return 0
 
-    def _write_kubeconfigs(self, access: Access, authority: str) -> None:
+    def _write_kubeconfigs(self, access: Access, authority: Path) -> None:
         for user in access.users:
             write_private(self.kubeconfig_of(user), access.kubeconfig(user, address=self.address, authority=authority))
 
