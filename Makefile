@@ -18,7 +18,7 @@ demo: ## make a golden image on this machine, boot a copy of it and look inside 
 
 test: ## run all tests, with one real build if QEMU is here (within 10 minutes); TEST="-k word" to choose
 	@scripts/setup.sh test
-	@$(bin)/pytest $(TEST)
+	@$(bin)/pytest -n auto --maxprocesses 4 --dist worksteal $(TEST)
 
 test-cluster: ## the tests that need a real Kubernetes control plane (builds it first, once: 10 minutes and Go); TEST="-k word" to choose
 	@scripts/setup.sh test
