@@ -1,6 +1,6 @@
 # The verbs of this project. What `make help` does not list is not supported.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster lint format bench
+.PHONY: help setup demo test test-cluster lint format images pins bench
 
 bin := .venv/bin
 shell_scripts = $(shell git ls-files '*.sh' .ci/run)
@@ -36,6 +36,12 @@ format: ## let ruff format the Python and mend what it can
 	@scripts/setup.sh
 	$(bin)/ruff check --fix .
 	$(bin)/ruff format .
+
+images: ## build both container images with buildah, podman or docker; BASE=IMAGE and REGISTRY=HOST/ to choose
+	@scripts/images.sh
+
+pins: ## write the exact versions of .venv into the images' requirements.txt
+	@$(bin)/python scripts/pins.py
 
 bench: ## time a build against Packer and virt-customize, where they are installed
 	@scripts/setup.sh

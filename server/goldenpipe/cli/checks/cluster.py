@@ -10,18 +10,16 @@ from goldenpipe_kube import Kube, KubeError, NotFound, Object
 
 RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("batch", "jobs", ("create", "delete", "get", "list", "watch")),
-    ("", "pods", ("delete", "get", "list", "watch")),
+    ("", "pods", ("get", "list", "watch")),
     ("", "pods/log", ("get",)),
-    ("", "secrets", ("create", "delete", "get", "list")),
-    ("", "events", ("list",)),
-    ("", "persistentvolumeclaims", ("delete", "get", "list", "patch")),
+    ("", "secrets", ("create", "delete", "get")),
+    ("", "persistentvolumeclaims", ("delete", "get", "list", "watch")),
     ("cdi.kubevirt.io", "datavolumes", ("create", "delete", "get", "list", "watch")),
-    ("cdi.kubevirt.io", "datasources", ("create", "delete", "get", "list")),
-    ("kubevirt.io", "virtualmachines", ("create", "delete", "get", "list", "patch", "watch")),
-    ("kubevirt.io", "virtualmachineinstances", ("get", "list", "watch")),
-    ("export.kubevirt.io", "virtualmachineexports", ("create", "delete", "get", "list", "watch")),
+    ("cdi.kubevirt.io", "datasources", ("create", "delete", "get")),
+    ("kubevirt.io", "virtualmachines", ("create", "delete", "get", "list", "watch")),
+    ("kubevirt.io", "virtualmachineinstances", ("delete", "get", "list", "watch")),
+    ("export.kubevirt.io", "virtualmachineexports", ("create", "delete", "list", "watch")),
     ("subresources.kubevirt.io", "virtualmachines/start", ("update",)),
-    ("subresources.kubevirt.io", "virtualmachines/stop", ("update",)),
 )
 """API group, resource, verbs: what the service and its steps do."""
 LOCAL_CLUSTER = "+goldenpipe"
