@@ -18,6 +18,7 @@ from support.controlplane.virt_api import virt_api
 from support.watching import until
 
 _NODE = "local"
+_GOODBYE_SECONDS = 0.2
 _STEP = "goldenpipe-step"
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -49,6 +50,8 @@ async def cluster_on(plane: ControlPlane, data_dir: Path) -> AsyncIterator[Clust
                 scheduler.cancel()
                 await asyncio.gather(scheduler, return_exceptions=not ended)
                 plane.must("DELETE", f"/api/v1/namespaces/{namespace}")
+        # servers tell nobody when TLS has said goodbye on connections that they closed; the API server needs a moment
+        await asyncio.sleep(_GOODBYE_SECONDS)
 
 
 def _step_kubeconfig(plane: ControlPlane, path: Path, namespace: str) -> Path:
