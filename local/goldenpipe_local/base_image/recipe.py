@@ -84,7 +84,7 @@ def overlay(layout: Layout) -> bytes:
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for path, content in sorted(contents.items()):
             member = tarfile.TarInfo(path)
-            member.size, member.mode = len(content.encode()), 0o644
+            member.size, member.mode = len(content.encode()), 0o755 if content.startswith("#!") else 0o644
             archive.addfile(member, io.BytesIO(content.encode()))
     return stream.getvalue()
 
