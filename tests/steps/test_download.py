@@ -114,6 +114,7 @@ def download(cluster: Cluster, steps: Runner) -> Download:
         (lzma.compress(qcow2(5 * GI)), "qcow2+xz", 5 * GI),
         (gzip.compress(RAW), "raw+gz", None),
     ],
+    ids=["qcow2", "raw", "gpt", "xz", "gz"],
 )
 async def test_disk_images_of_every_kind_are_recognized(
     server: Server, cluster: Cluster, download: Download, body: bytes, form: str, virtual_size: int | None
@@ -152,6 +153,7 @@ async def test_zstd_images_are_looked_into_where_zstd_is_there(
         (b"KDMV".ljust(4096, b"\0"), "is not a disk image: it is a VMware disk (vmdk)"),
         (gzip.compress(b"PK\x03\x04".ljust(999, b"\0")), "gz-compressed, and inside is a zip archive"),
     ],
+    ids=["iso", "page", "text", "empty", "large", "backing", "version", "vmdk", "zip"],
 )
 async def test_what_is_no_usable_disk_image_is_refused_in_words(
     server: Server, download: Download, body: bytes, words: str
