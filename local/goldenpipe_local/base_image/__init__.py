@@ -2,6 +2,7 @@
 
 from goldenpipe_local.base_image.builder import build, cached
 from goldenpipe_local.base_image.errors import BaseImageError
+from goldenpipe_local.base_image.mirror import find_sources
 from goldenpipe_local.base_image.recipe import DISTRIBUTIONS, Distribution
 from goldenpipe_local.base_image.tools import MissingTool, install_command, missing_tools
 
@@ -12,6 +13,7 @@ __all__ = [
     "MissingTool",
     "build",
     "cached",
+    "find_sources",
     "install_command",
     "missing_tools",
 ]

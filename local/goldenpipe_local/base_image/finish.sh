@@ -19,8 +19,8 @@ cp /usr/lib/grub/i386-pc/boot.img /boot/grub/i386-pc/
 grub-mkimage -O i386-pc -p /boot/grub -c /boot/grub/i386-pc/load.cfg -o /boot/grub/i386-pc/core.img $GRUB_MODULES
 
 systemctl --quiet enable systemd-networkd
-# snapshots of LVM volumes, of which there are none here
-systemctl --quiet disable e2scrub_reap.service e2scrub_all.timer
+# snapshots of LVM volumes, of which there are none here, and a boot counter that Debian's GRUB does not read
+systemctl --quiet disable e2scrub_reap.service e2scrub_all.timer grub-common.service
 
 passwd --quiet --lock root
 rm -f /etc/ssh/ssh_host_*

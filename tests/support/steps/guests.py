@@ -93,7 +93,8 @@ def _host_debian() -> tuple[str, str]:
         parts = line.split()
         if len(parts) > 3 and parts[2] == f"{suite}/main" and "security" not in parts[1]:
             return suite, parts[1]
-    return suite, "http://deb.debian.org/debian"
+    message = f"apt on this machine knows no mirror of {suite}: run apt-get update"
+    raise RuntimeError(message)
 
 
 @dataclass

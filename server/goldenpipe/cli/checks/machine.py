@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -18,7 +19,6 @@ _GI = 1 << 30
 NEEDED_DISK, GOOD_DISK = 3 * _GI, 10 * _GI
 """A build holds the base disk, the image being made and a copy while it is compressed."""
 NEEDED_MEMORY, GOOD_MEMORY = 1 * _GI, 3 * _GI
-MIRROR = "http://deb.debian.org/debian/dists/stable/Release"
 _INSTALL = "make setup installs it, or: apt-get install"
 
 
@@ -88,13 +88,21 @@ def check_port(host: str, port: int) -> list[Finding]:
 
 
 def check_mirror() -> list[Finding]:
+    """The mirror that this machine's own apt is set to; base disks are made from it."""
+    from goldenpipe_local.base_image import BaseImageError, find_sources
+
     try:
-        with urllib.request.urlopen(urllib.request.Request(MIRROR, method="HEAD"), timeout=10):
-            return [ok("Debian mirror", "answers")]
+        source = asyncio.run(find_sources("bookworm"))[0]
+    except (BaseImageError, OSError) as error:
+        return [warn("Debian mirror", str(error), "Only base-image needs one; other base disks work without.")]
+    release = f"{source.uri}/dists/{source.suite}/Release"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(release, method="HEAD"), timeout=10):
+            return [ok("Debian mirror", f"{source.uri} answers")]
     except OSError as error:
         words = getattr(error, "reason", error)
         remedy = "Set http_proxy if this network needs one; base-image and apt in Debian guests need a mirror."
-        return [warn("Debian mirror", f"{MIRROR} cannot be read: {words}", remedy)]
+        return [warn("Debian mirror", f"{release} cannot be read: {words}", remedy)]
 
 
 def _program(
