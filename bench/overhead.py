@@ -9,15 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from served import Served, served, write_pipeline
 
 STEPS = 20
 WAIT_SECONDS = 30.0
@@ -40,24 +39,15 @@ def main() -> None:
 def measure(folder: Path) -> dict[str, float]:
     times, gate = folder / "times", folder / "gate"
     os.mkfifo(gate)
-    write_templates(folder / "templates", times, gate)
-    command = [sys.executable, "-m", "goldenpipe", "serve", "--local", "--listen", "127.0.0.1:0"]
-    command += ["--data-dir", str(folder / "data"), "--templates", str(folder / "templates")]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        address = address_of(process)
-        call(
-            address, "POST", "", {"name": "bench", "os_type": "linux", "base_iso_url": "https://images.example/a.qcow2"}
-        )
+    write_pipeline(folder / "templates", [*_notes(times), _shell("waits", f"read _ < {gate}")])
+    with served(folder, "--local") as service:
+        request = {"name": "bench", "os_type": "linux", "base_iso_url": "https://images.example/a.qcow2"}
+        call(service.address, "POST", "", request)
         wait_for(lambda: len(times.read_text().split()) >= 2 * STEPS if times.exists() else False)
-        idle = idle_percent(process.pid)
-        memory = int(re.findall(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[0]) / 1024
+        idle = idle_percent(service)
+        memory = service.memory_mib
         gate.write_text("\n")
-        wait_for(lambda: call(address, "GET", "/bench")["status"] == "ready")
-    finally:
-        process.terminate()
-        process.wait()
+        wait_for(lambda: call(service.address, "GET", "/bench")["status"] == "ready")
     moments = [float(word) for word in times.read_text().split()][: 2 * STEPS]
     gaps = [1000 * (begin - end) for end, begin in zip(moments[1:-1:2], moments[2::2], strict=True)]
     return {
@@ -68,30 +58,12 @@ def measure(folder: Path) -> dict[str, float]:
     }
 
 
-def write_templates(folder: Path, times: Path, gate: Path) -> None:
-    (folder / "steps").mkdir(parents=True)
-    (folder / "pipelines").mkdir()
-    names = [f"step_{number}" for number in range(STEPS)]
-    for name in names:
-        note(folder, name, f"date +%s.%N >> {times}; date +%s.%N >> {times}")
-    note(folder, "waits", f"read _ < {gate}")
-    steps = json.dumps([*names, "waits"])
-    text = f"name: linux-disk\nsummary: A benchmark\nwhen: 'true'\nsteps: {steps}\n"
-    (folder / "pipelines" / "linux-disk.yaml").write_text(text)
+def _notes(times: Path) -> list[dict[str, object]]:
+    return [_shell(f"step_{number}", f"date +%s.%N >> {times}; date +%s.%N >> {times}") for number in range(STEPS)]
 
 
-def note(folder: Path, name: str, script: str) -> None:
-    command = json.dumps(["sh", "-c", script])
-    (folder / "steps" / f"{name}.yaml").write_text(f"name: {name}\nsummary: {name}\ncommand: {command}\n")
-
-
-def address_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if found := re.search(r"listens on (http://\S+)", line):
-            return found[1]
-    message = "the service did not start"
-    raise SystemExit(message)
+def _shell(name: str, script: str) -> dict[str, object]:
+    return {"name": name, "command": ["sh", "-c", script]}
 
 
 def call(address: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -108,17 +80,12 @@ def wait_for(ready: Any) -> None:
         time.sleep(0.2)
 
 
-def idle_percent(pid: int) -> float:
+def idle_percent(service: Served) -> float:
     """CPU of the process, in percent of one core."""
     time.sleep(2)
-    before = cpu_seconds(pid)
+    before = service.cpu_seconds
     time.sleep(WAIT_SECONDS)
-    return 100 * (cpu_seconds(pid) - before) / WAIT_SECONDS
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 100 * (service.cpu_seconds - before) / WAIT_SECONDS
 
 
 if __name__ == "__main__":

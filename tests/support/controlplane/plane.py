@@ -41,8 +41,16 @@ _CONTROLLERS = (
 class ControlPlane:
     """Runs while its context is open; nothing of it stays."""
 
-    def __init__(self, programs: Programs, folder: Path, *, definitions: Iterable[Object] = ()) -> None:
+    def __init__(
+        self,
+        programs: Programs,
+        folder: Path,
+        *,
+        definitions: Iterable[Object] = (),
+        controller_options: Iterable[str] = (),
+    ) -> None:
         self._programs = programs
+        self._controller_options = tuple(controller_options)
         self._folder = folder
         self._definitions = tuple(definitions)
         self._etcd_port, self._peer_port, self._port = _free_ports(3)
@@ -234,6 +242,7 @@ class ControlPlane:
             "--use-service-account-credentials=true",
             f"--root-ca-file={self._authority.certificate}",
             f"--service-account-private-key-file={self._tokens.key}",
+            *self._controller_options,
         ]
 
 
