@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from goldenpipe.model.quantities import parse_bytes
 from goldenpipe.model.request import BUILD_USER
 from goldenpipe.settings import ClusterSettings
 from goldenpipe.templating.bundle import Bundle
+from goldenpipe.templating.leaves import read_documents
 
 Object = dict[str, Any]
 
@@ -86,7 +85,7 @@ def build_context(
         "guest": asdict(guest) if guest else None,
         "files": [{"path": path, "content": content} for path, content in customizations["files"].items()],
         "scripts": [_script(bundle, script, at) for at, script in enumerate(customizations["scripts"], start=1)],
-        "package_names": yaml.safe_load(bundle.files.get("packages.yaml", "")) or {},
+        "package_names": _package_names(bundle),
         "keys": asdict(keys) if keys else None,
     }
 
@@ -103,6 +102,11 @@ def _preference_labels(settings: ClusterSettings) -> dict[str, str]:
             labels[f"instancetype.kubevirt.io/{name}"] = value
             labels[f"instancetype.kubevirt.io/{name}-kind"] = kind
     return labels
+
+
+def _package_names(bundle: Bundle) -> Object:
+    path = "packages.yaml"
+    return next(iter(read_documents(path, bundle.files.get(path, ""))), {})
 
 
 def _script(bundle: Bundle, script: str, position: int) -> Object:

@@ -62,10 +62,14 @@ _Loader.add_constructor("tag:yaml.org,2002:str", _leaf)
 _Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
 
 
-def read_documents(path: str, text: str) -> list[Any]:
-    """All documents of a YAML text; `TemplateError` with the line where it is not YAML."""
+@lru_cache(maxsize=512)
+def read_documents(path: str, text: str) -> tuple[Any, ...]:
+    """All documents of a YAML text; `TemplateError` with the line where it is not YAML.
+
+    Every build reads the same texts over and over: who asks again gets the same values, and must not change them.
+    """
     try:
-        return [document for document in yaml.load_all(text, _Loader) if document is not None]
+        return tuple(document for document in yaml.load_all(text, _Loader) if document is not None)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise TemplateError(path, line, f"is not valid YAML: {error.problem}") from error
@@ -99,13 +103,6 @@ class Renderer:
 
     def __init__(self, context: Mapping[str, Any]) -> None:
         self._context = {**context, "omit": OMIT}
-        self._jinja = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined,
-            keep_trailing_newline=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,
-        )
 
     def fill(self, path: str, data: Any) -> Any:
         """The data with every leaf rendered; `TemplateError` with the file and line of the first fault."""

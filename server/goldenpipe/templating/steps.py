@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
@@ -90,18 +91,24 @@ def step_path(name: str) -> str:
 
 def read_step(bundle: Bundle, name: str) -> StepTemplate:
     """The step's head, checked; the file's name and the step's name must agree."""
-    return _read(StepTemplate, bundle, step_path(name), name)
+    path = step_path(name)
+    return _step(path, bundle.text(path), name)
+
+
+@lru_cache(maxsize=512)
+def _step(path: str, text: str, name: str) -> StepTemplate:
+    return _read(StepTemplate, path, text, name)
 
 
 def read_pipelines(bundle: Bundle) -> list[Pipeline]:
     """All pipelines, those with the smallest `order` first: the first whose `when` is true is taken."""
     paths = sorted(path for path in bundle.files if re.fullmatch(r"pipelines/[^/]+\.yaml", path))
-    found = [_read(Pipeline, bundle, path, path.split("/")[1].removesuffix(".yaml")) for path in paths]
+    found = [_read(Pipeline, path, bundle.text(path), path.split("/")[1].removesuffix(".yaml")) for path in paths]
     return sorted(found, key=lambda pipeline: pipeline.order)
 
 
-def _read(model: type[Model], bundle: Bundle, path: str, name: str) -> Model:
-    document = read_document(path, bundle.text(path))
+def _read(model: type[Model], path: str, text: str, name: str) -> Model:
+    document = read_document(path, text)
     try:
         found = model.model_validate(document)
     except ValidationError as error:
