@@ -69,8 +69,7 @@ class Images:
             message = f"a template is wrong: {error}; run `goldenpipe lint` and correct it"
             raise Unavailable(message) from error
         build = await self._store.create(request, plan, bundle, created_at=created_at)
-        await self._store.admit(build.id, limit=self._parts.engine.max_builds)
-        self._parts.engine.touch(build.id)
+        await self._parts.engine.admit()
         return await self._store.get(build.id) or build
 
     async def get(self, name: str) -> Build:

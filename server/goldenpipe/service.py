@@ -45,9 +45,10 @@ async def running(settings: Settings, *, kubeconfig: Path | None) -> AsyncIterat
     """Serve REST against the cluster of this kubeconfig (None: the Pod's own) until the block is left."""
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(await Kube.connect(kubeconfig, namespace=settings.namespace))
-        changes, metrics, seen = Changes(), Metrics(), Seen()
+        changes, metrics = Changes(), Metrics()
         store = Store(settings.data_dir / "goldenpipe.sqlite", on_change=changes.ring)
         await stack.enter_async_context(store)
+        seen = Seen(runs=store.runs)
         notes = ProgressNotes(store)
         logs = Logs(settings.data_dir / "logs", kube, notes.note)
         stack.push_async_callback(logs.close)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from goldenpipe.cluster.labels import BUILD, label
@@ -14,11 +14,22 @@ WATCHED = ("Job", "Pod", "VirtualMachine", "VirtualMachineInstance", "DataVolume
 """Kinds whose changes drive builds."""
 
 
-class Seen:
-    """A cache that only watches (and answers to our own calls) write to."""
+_OF_STEPS = ("Job", "Pod")
+"""Kinds of which hundreds stay in the cluster when a build has ended."""
+_JOB = "batch.kubernetes.io/job-name"
 
-    def __init__(self) -> None:
+
+class Seen:
+    """A cache that only watches (and answers to our own calls) write to.
+
+    Jobs and Pods are kept while `runs` says that their build does, so that memory does not grow with history.
+    """
+
+    def __init__(self, runs: Callable[[str], bool]) -> None:
+        self._runs = runs
         self._objects: dict[str, dict[str, Object]] = {kind: {} for kind in WATCHED}
+        self._pods: dict[str, dict[str, Object]] = {}
+        """By the name of their Job, then by their own."""
         self._listed: dict[str, asyncio.Event] = {kind: asyncio.Event() for kind in WATCHED}
 
     async def wait_listed(self) -> None:
@@ -31,16 +42,37 @@ class Seen:
         return all(event.is_set() for event in self._listed.values())
 
     def put(self, obj: Object) -> None:
-        self._objects[obj["kind"]][obj["metadata"]["name"]] = obj
+        if obj["kind"] in _OF_STEPS and not self._runs(label(obj, BUILD) or ""):
+            return
+        name = obj["metadata"]["name"]
+        self._objects[obj["kind"]][name] = obj
+        if obj["kind"] == "Pod":
+            self._pods.setdefault(label(obj, _JOB) or "", {})[name] = obj
 
     def drop(self, obj: Object) -> None:
-        self._objects[obj["kind"]].pop(obj["metadata"]["name"], None)
+        name = obj["metadata"]["name"]
+        self._objects[obj["kind"]].pop(name, None)
+        if obj["kind"] == "Pod":
+            job = label(obj, _JOB) or ""
+            pods = self._pods.get(job, {})
+            pods.pop(name, None)
+            if not pods:
+                self._pods.pop(job, None)
+
+    def forget(self, build: str) -> None:
+        """The build has ended: its Jobs and Pods are of no more interest."""
+        for kind in _OF_STEPS:
+            for obj in [obj for obj in self._objects[kind].values() if label(obj, BUILD) == build]:
+                self.drop(obj)
 
     def replace_all(self, kind: str, items: Iterable[Object]) -> list[Object]:
         """A complete listing; what vanished while nobody watched is returned."""
-        now = {item["metadata"]["name"]: item for item in items}
-        gone = [obj for name, obj in self._objects[kind].items() if name not in now]
-        self._objects[kind] = now
+        listed = {item["metadata"]["name"]: item for item in items}
+        gone = [obj for name, obj in self._objects[kind].items() if name not in listed]
+        for obj in gone:
+            self.drop(obj)
+        for obj in listed.values():
+            self.put(obj)
         self._listed[kind].set()
         return gone
 
@@ -51,7 +83,4 @@ class Seen:
         return list(self._objects[kind].values())
 
     def pods_of(self, job: str) -> list[Object]:
-        return [pod for pod in self._objects["Pod"].values() if label(pod, "batch.kubernetes.io/job-name") == job]
-
-    def of_build(self, kind: str, build: str) -> list[Object]:
-        return [obj for obj in self._objects[kind].values() if label(obj, BUILD) == build]
+        return list(self._pods.get(job, {}).values())

@@ -57,7 +57,7 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self._store, self._kube, self._seen = parts.store, parts.kube, parts.seen
         self._objects, self._logs, self._metrics = parts.objects, parts.logs, parts.metrics
-        self.max_builds = parts.max_builds
+        self._max_builds = parts.max_builds
         self._cleanup = Cleanup(parts.kube, parts.seen)
         self._bundles: dict[str, Bundle] = {}
         self.queue = WorkQueue(self.reconcile)
@@ -73,6 +73,11 @@ class Engine:
         if self._seen.listed:
             self.queue.add(build)
 
+    async def admit(self) -> None:
+        """Let waiting builds run while there is room for more."""
+        for build in await self._store.admit(limit=self._max_builds):
+            self.touch(build)
+
     async def reconcile(self, build_id: str) -> None:
         """Do what there is to do for a build now; return when only an event can change anything."""
         while (build := await self._store.get(build_id)) is not None and await self._step(build):
@@ -84,7 +89,8 @@ class Engine:
             return await self._remove(build)
         match build.state:
             case BuildState.QUEUED:
-                return await self._store.admit(build.id, limit=self.max_builds)
+                await self.admit()
+                return False
             case BuildState.RUNNING:
                 return await self._advance(build)
             case BuildState.FINISHING:
@@ -204,9 +210,10 @@ class Engine:
 
     async def _end(self, build: Build, state: BuildState) -> bool:
         await self._store.end(build.id, state)
+        self._seen.forget(build.id)
         self._metrics.build_ended(build.os_type, state)
         log.info("build %s: %s", build.id, state.value, extra=_extra("end", build, None))
-        await self._admit_next()
+        await self.admit()
         return False
 
     async def _remove(self, build: Build) -> bool:
@@ -215,13 +222,10 @@ class Engine:
             return False
         await self._logs.remove(build.id)
         await self._store.forget(build.id)
+        self._seen.forget(build.id)
         log.info("build %s: image %s deleted", build.id, build.name, extra=_extra("delete", build, None))
-        await self._admit_next()
+        await self.admit()
         return False
-
-    async def _admit_next(self) -> None:
-        for waiting in await self._store.unfinished():
-            self.queue.add(waiting)
 
     def _wait_for(self, build: Build, left: list[str]) -> None:
         log.debug("build %s: still there: %s", build.id, ", ".join(left))

@@ -11,6 +11,7 @@ import logging
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ LARGEST_LOG = 32 * 1024 * 1024
 """Bytes kept of one attempt; a step that writes more is noise after that."""
 _CUT = b"\n[goldenpipe] the log is longer than 32 MiB; the rest was not kept\n"
 _PROGRESS = re.compile(rb"^\[\s*(\d{1,3})%\] (.*)$")
-_PAUSE = 0.3
-"""Seconds before a broken log stream is opened again."""
+_FIRST_PAUSE = 0.3
+_LONGEST_PAUSE = 30.0
+"""Seconds before a broken log stream is opened again; doubled each time: a node may be away for hours."""
+_STATUS_SECONDS = 2.0
+"""How long after its log has ended a container's status may say so; later than that, the stream has broken."""
 
 Progress = Callable[[str, str, int, str], None]
 """Called with build, step, percent, message."""
@@ -39,6 +43,8 @@ class Logs:
     def __init__(self, folder: Path, kube: Kube, on_progress: Progress) -> None:
         self._folder, self._kube, self._on_progress = folder, kube, on_progress
         self._tasks: dict[Path, asyncio.Task[None]] = {}
+        self._ended: dict[Path, asyncio.Event] = {}
+        """Set when the container was seen to have ended; for the logs that are being read."""
         self.changes = Changes()
         """Rings when any log has grown or is complete."""
 
@@ -50,9 +56,13 @@ class Logs:
             return
         when = re.sub(r"\W", "", pod["metadata"]["creationTimestamp"])
         path = self._folder / build / step / f"{when}-{pod['metadata']['name']}.log"
-        if path in self._tasks or path.exists():
-            return
-        self._tasks[path] = asyncio.create_task(self._collect(pod, path, build, step), name=f"log {path.name}")
+        if path not in self._tasks:
+            if path.exists():
+                return
+            self._ended[path] = asyncio.Event()
+            self._tasks[path] = asyncio.create_task(self._collect(pod, path), name=f"log {path.name}")
+        if "terminated" in state:
+            self._ended[path].set()
 
     async def close(self) -> None:
         for task in self._tasks.values():
@@ -107,22 +117,24 @@ class Logs:
                 chunks.append(chunk)
         return chunks
 
-    async def _collect(self, pod: Object, path: Path, build: str, step: str) -> None:
+    async def _collect(self, pod: Object, path: Path) -> None:
         part = path.with_name(path.name + ".part")
         part.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pause = _FIRST_PAUSE
         try:
-            # the pause is for a stream that broke: nothing tells when it is back
-            while not await self._collect_once(pod, part, build, step):  # noqa: ASYNC110
-                await asyncio.sleep(_PAUSE)
+            while not await self._collect_once(pod, part, self._ended[path]):
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
             part.rename(path)
         finally:
-            self._tasks.pop(path, None)
+            del self._tasks[path], self._ended[path]
             self.changes.ring()
 
-    async def _collect_once(self, pod: Object, part: Path, build: str, step: str) -> bool:
+    async def _collect_once(self, pod: Object, part: Path, ended: asyncio.Event) -> bool:
         """Whether the log is complete."""
         name = pod["metadata"]["name"]
-        reader = _ProgressReader(lambda percent, message: self._on_progress(build, step, percent, message))
+        build, step = part.parts[-3:-1]
+        reader = _ProgressReader(partial(self._on_progress, build, step))
         try:
             with part.open("ab") as file:
                 skip = file.tell()
@@ -134,13 +146,16 @@ class Logs:
                         file.flush()
                     reader.feed(fresh)
                     self.changes.ring()
-            found = await self._kube.find("Pod", name)
+            async with asyncio.timeout(_STATUS_SECONDS):
+                await ended.wait()
         except NotFound:
             return True
+        except TimeoutError:
+            return False
         except KubeError as error:
             log.debug("log of pod %s: %s", name, error)
             return False
-        return found is None or "terminated" in step_container(found).get("state", {})
+        return True
 
 
 class _ProgressReader:

@@ -26,6 +26,10 @@ Object = dict[str, Any]
 Result = TypeVar("Result")
 
 
+_ACTIVE = (BuildState.RUNNING.value, BuildState.FINISHING.value, BuildState.FAILING.value)
+_MARKS = ", ".join("?" * len(_ACTIVE))
+
+
 def _now() -> datetime:
     return datetime.now(UTC)
 
@@ -54,7 +58,11 @@ class Totals:
 
 
 class Store:
-    """Every method is one transaction; `on_change` is called after each that changed something."""
+    """Every method is one transaction; `on_change` is called after each that changed something.
+
+    Builds that run are held in memory as they were last written: the watches ask for them many times a second. What is
+    held changes only on the writer's thread, after the transaction.
+    """
 
     def __init__(
         self,
@@ -66,9 +74,13 @@ class Store:
         self._writer = Writer(path)
         self._now = now
         self._on_change = on_change
+        self._running: dict[str, Build] = {}
 
     async def __aenter__(self) -> Self:
         await self._writer.open(migrate)
+        query = f"SELECT * FROM builds WHERE state IN ({_MARKS})"
+        found = await self._writer.run(lambda db: [_with_steps(db, row) for row in db.query(query, _ACTIVE)])
+        self._running = {build.id: build for build in found}
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -78,6 +90,22 @@ class Store:
         result = await self._writer.run(work)
         self._on_change()
         return result
+
+    async def _change(self, build: str, work: Callable[[sqlite_utils.Database], Result]) -> Result:
+        """A transaction that changes this build."""
+
+        def both(db: sqlite_utils.Database) -> tuple[Result, Build | None]:
+            return work(db), _find(db, "id", build)
+
+        result, _ = await self._writer.run(both, then=lambda done: self._hold(build, done[1]))
+        self._on_change()
+        return result
+
+    def _hold(self, build: str, latest: Build | None) -> None:
+        if latest is not None and latest.state.value in _ACTIVE:
+            self._running[build] = latest
+        else:
+            self._running.pop(build, None)
 
     async def check(self) -> None:
         """Return if the store can be written; `StoreError` with the reason if not."""
@@ -117,8 +145,12 @@ class Store:
             message = f"an image named {request.name!r} exists; delete it first or choose another name"
             raise AlreadyExists(message) from error
 
+    def runs(self, build: str) -> bool:
+        """Whether the build has begun and not ended."""
+        return build in self._running
+
     async def get(self, build: str) -> Build | None:
-        return await self._writer.run(lambda db: _find(db, "id", build))
+        return self._running.get(build) or await self._writer.run(lambda db: _find(db, "id", build))
 
     async def by_name(self, name: str) -> Build | None:
         return await self._writer.run(lambda db: _find(db, "name", name))
@@ -150,24 +182,31 @@ class Store:
         values = [Target.ABSENT.value, *ended]
         return await self._writer.run(lambda db: [row["id"] for row in db.query(query, values)])
 
-    async def admit(self, build: str, *, limit: int) -> bool:
-        """Let a queued build run if fewer than `limit` do and none waits longer; whether it may."""
+    async def admit(self, *, limit: int) -> list[str]:
+        """Let queued builds run, the oldest first, until `limit` do; the ids of those that now may."""
 
-        def work(db: sqlite_utils.Database) -> bool:
-            active = (BuildState.RUNNING.value, BuildState.FINISHING.value, BuildState.FAILING.value)
-            running = db.conn.execute("SELECT count(*) FROM builds WHERE state IN (?, ?, ?)", active).fetchone()[0]
+        def work(db: sqlite_utils.Database) -> list[Build]:
+            count = f"SELECT count(*) FROM builds WHERE state IN ({_MARKS})"
+            running = db.conn.execute(count, _ACTIVE).fetchone()[0]
             waiting = "SELECT id FROM builds WHERE state = ? AND target = ? ORDER BY created_at, id LIMIT ?"
             values = [BuildState.QUEUED.value, Target.PRESENT.value, max(0, limit - running)]
-            if build not in {row["id"] for row in db.query(waiting, values)}:
-                return False
-            self._enter(db, build, BuildState.RUNNING, started=True)
-            return True
+            found = [row["id"] for row in db.query(waiting, values)]
+            for build in found:
+                self._enter(db, build, BuildState.RUNNING, started=True)
+            return [_one(db, "id", build) for build in found]
 
-        return await self._write(work)
+        def hold(admitted: list[Build]) -> None:
+            for build in admitted:
+                self._hold(build.id, build)
+
+        admitted = await self._writer.run(work, then=hold)
+        if admitted:
+            self._on_change()
+        return [build.id for build in admitted]
 
     async def enter(self, build: str, state: BuildState) -> None:
         """A transition of a build that carries nothing else."""
-        await self._write(lambda db: self._enter(db, build, state))
+        await self._change(build, lambda db: self._enter(db, build, state))
 
     async def fail(self, build: str, error: BuildError) -> None:
         """The build fails for this reason; its step in progress fails with it. The first reason stays."""
@@ -183,11 +222,11 @@ class Store:
             db.conn.execute("UPDATE builds SET error = ? WHERE id = ?", [json.dumps(asdict(error)), build])
             self._enter(db, build, BuildState.FAILING, message=error.message)
 
-        await self._write(work)
+        await self._change(build, work)
 
     async def end(self, build: str, state: BuildState) -> None:
         """The build has succeeded or failed for good."""
-        await self._write(lambda db: self._enter(db, build, state, ended=True))
+        await self._change(build, lambda db: self._enter(db, build, state, ended=True))
 
     async def start_step(self, build: str, position: int) -> None:
         """Written before the step's Job is created."""
@@ -202,21 +241,22 @@ class Store:
             merge = "UPDATE builds SET facts = json_patch(facts, ?), size_bytes = coalesce(?, size_bytes) WHERE id = ?"
             db.conn.execute(merge, [json.dumps(facts), facts.get("size_bytes"), build])
 
-        await self._write(work)
+        await self._change(build, work)
 
     async def note_job(self, build: str, position: int, uid: str) -> None:
         """The step's Job exists under this uid."""
         query = "UPDATE steps SET job_uid = ? WHERE build = ? AND position = ?"
-        await self._write(lambda db: db.conn.execute(query, [uid, build, position]))
+        await self._change(build, lambda db: db.conn.execute(query, [uid, build, position]))
 
     async def note_object(self, build: str, kind: str, name: str) -> None:
         """The build is about to create this object; from now on it is the build's to take away."""
         query = "INSERT OR IGNORE INTO objects (build, kind, name) VALUES (?, ?, ?)"
-        await self._writer.run(lambda db: db.conn.execute(query, [build, kind, name]))
+        await self._change(build, lambda db: db.conn.execute(query, [build, kind, name]))
 
     async def note_vm(self, build: str, uid: str) -> None:
         """The build VM exists under this uid."""
-        await self._write(lambda db: db.conn.execute("UPDATE builds SET vm_uid = ? WHERE id = ?", [uid, build]))
+        query = "UPDATE builds SET vm_uid = ? WHERE id = ?"
+        await self._change(build, lambda db: db.conn.execute(query, [uid, build]))
 
     async def note_progress(self, build: str, step: str, *, progress: int, message: str) -> bool:
         """Progress within a running step; never goes back. Whether it changed anything."""
@@ -232,7 +272,7 @@ class Store:
                 db.conn.execute("UPDATE builds SET updated_at = ? WHERE id = ?", [to_text(self._now()), build])
             return changed
 
-        return await self._write(work)
+        return await self._change(build, work)
 
     async def mark_absent(self, name: str) -> Build | None:
         """The user wants the image gone; the build to work on, or None if there is none."""
@@ -247,7 +287,13 @@ class Store:
             _event(db, now, name, build.id, None, "deleting", None)
             return _one(db, "id", build.id)
 
-        return await self._write(work)
+        def hold(build: Build | None) -> None:
+            if build is not None:
+                self._hold(build.id, build)
+
+        build = await self._writer.run(work, then=hold)
+        self._on_change()
+        return build
 
     async def forget(self, build: str) -> None:
         """Nothing of the image is left anywhere else: the last trace goes (its events stay as history)."""
@@ -260,7 +306,7 @@ class Store:
             db.conn.execute("DELETE FROM bundles WHERE digest NOT IN (SELECT bundle FROM builds)")
             _event(db, to_text(self._now()), found.name, build, None, "deleted", None)
 
-        await self._write(work)
+        await self._change(build, work)
 
     async def bundle(self, digest: str) -> Bundle:
         """The templates that a build started with."""
@@ -278,7 +324,7 @@ class Store:
         return Totals(**await self._writer.run(lambda db: next(iter(db.query(query)))))
 
     async def _step(self, build: str, position: int, status: StepStatus, **values: Any) -> None:
-        await self._write(lambda db: self._set_step(db, build, position, status, **values))
+        await self._change(build, lambda db: self._set_step(db, build, position, status, **values))
 
     def _set_step(
         self, db: sqlite_utils.Database, build: str, position: int, status: StepStatus, **values: Any

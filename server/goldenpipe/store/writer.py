@@ -45,10 +45,21 @@ class Writer:
 
         await self._submit(connect)
 
-    async def run(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
-        """The function's result; its transaction is durable when this returns. Shielded: a cancelled caller loses
-        the answer, never the transaction."""
-        return await asyncio.shield(self._submit(lambda: self._transact(work)))
+    async def run(
+        self,
+        work: Callable[[sqlite_utils.Database], Result],
+        *,
+        then: Callable[[Result], None] = lambda _: None,
+    ) -> Result:
+        """The function's result; its transaction is durable when this returns, and when `then` is called with the
+        result, on the same thread. Shielded: a cancelled caller loses the answer, never the transaction."""
+
+        def both() -> Result:
+            result = self._transact(work)
+            then(result)
+            return result
+
+        return await asyncio.shield(self._submit(both))
 
     async def close(self) -> None:
         def disconnect() -> None:
