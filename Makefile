@@ -1,12 +1,12 @@
 # The verbs of this project. What `make help` does not list is not supported.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster lint format images pins bench
+.PHONY: help setup demo test test-cluster lint format images pins bench bench-cluster
 
 bin := .venv/bin
 shell_scripts = $(shell git ls-files '*.sh' .ci/run)
 
 help: ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing (says what and why first) and make .venv
 	@scripts/setup.sh
@@ -47,3 +47,8 @@ bench: ## time a build against Packer and virt-customize, where they are install
 	@scripts/setup.sh
 	@$(bin)/python bench/overhead.py
 	@$(bin)/python bench $(BENCH)
+
+bench-cluster: ## time hundreds of builds on a real control plane (builds that first, once); BUILDS=500 IN_FLIGHT=50 to choose
+	@scripts/setup.sh
+	@KUBEBUILDER_ASSETS="$$(tests/cluster/controlplane/build.sh)" && export KUBEBUILDER_ASSETS && \
+		PYTHONPATH=tests $(bin)/python bench/cluster.py --builds $(or $(BUILDS),500) --in-flight $(or $(IN_FLIGHT),50)

@@ -67,6 +67,39 @@ async def test_the_first_reason_of_a_failure_stays(store: Store) -> None:
     assert failed.steps[0].status is StepStatus.FAILED
 
 
+async def test_a_running_build_is_always_told_as_it_was_last_written(store: Store) -> None:
+    build = await add(store, "a")
+    changes = (
+        lambda: store.admit(limit=1),
+        lambda: store.start_step(build.id, 1),
+        lambda: store.note_job(build.id, 1, "uid"),
+        lambda: store.note_object(build.id, "Secret", "s"),
+        lambda: store.note_vm(build.id, "uid"),
+        lambda: store.note_progress(build.id, "download_iso", progress=7, message="m"),
+        lambda: store.complete_step(build.id, 1, message="done", facts={"x": 1}),
+        lambda: store.enter(build.id, BuildState.FINISHING),
+        lambda: store.mark_absent("a"),
+        lambda: store.fail(build.id, BuildError(message="m")),
+        lambda: store.end(build.id, BuildState.FAILED),
+        lambda: store.forget(build.id),
+    )
+    last = await store.get(build.id)
+    for change in changes:
+        await change()
+        told = await store.get(build.id)
+        assert told == await store.by_name("a") != last
+        last = told
+
+
+async def test_what_runs_is_known_again_after_a_restart_and_what_has_ended_is_not(tmp_path: Path) -> None:
+    async with Store(tmp_path / "s.sqlite") as store:
+        builds = [await add(store, name) for name in "abc"]
+        await store.admit(limit=2)
+        await store.end(builds[0].id, BuildState.SUCCEEDED)
+    async with Store(tmp_path / "s.sqlite") as store:
+        assert [store.runs(build.id) for build in builds] == [False, True, False]
+
+
 async def test_progress_never_goes_back(store: Store) -> None:
     build = await add(store, "a")
     await store.start_step(build.id, 1)
