@@ -52,4 +52,4 @@ async def cluster(real: ControlPlane | None, tmp_path: Path) -> AsyncIterator[Cl
             yield cluster
         return
     async with LocalCluster(data_dir) as started:
-        yield Cluster(kubeconfig=started.kubeconfig)
+        yield Cluster(kubeconfig=started.kubeconfig, admin=started.kubeconfig)

@@ -62,7 +62,7 @@ async def rest(cluster: Cluster, tmp_path: Path) -> AsyncIterator[tuple[Rest, Ku
     async with (
         running(settings, kubeconfig=cluster.kubeconfig) as service,
         aiohttp.ClientSession() as session,
-        await Kube.connect(cluster.kubeconfig) as kube,
+        await Kube.connect(cluster.admin) as kube,
     ):
         yield Rest(service.address, session), kube
 

@@ -15,7 +15,7 @@ import pytest
 from goldenpipe.service import running
 from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube
-from support.controlplane import Cluster
+from support.controlplane import SERVICE, Cluster, ControlPlane, grant
 from support.rest import Object, Rest
 from support.templates import Overlay
 
@@ -41,7 +41,7 @@ async def rest(cluster: Cluster, settings: Settings) -> AsyncIterator[Rest]:
 
 @pytest.fixture
 async def kube(cluster: Cluster) -> AsyncIterator[Kube]:
-    async with await Kube.connect(cluster.kubeconfig) as client:
+    async with await Kube.connect(cluster.admin) as client:
         yield client
 
 
@@ -238,7 +238,12 @@ async def test_an_object_of_somebody_else_is_never_taken_over(rest: Rest, overla
     assert await kube.find("DataVolume", "golden-image-a") is not None
 
 
-async def test_what_a_teams_own_manifest_made_goes_with_the_image(rest: Rest, overlay: Overlay, kube: Kube) -> None:
+async def test_what_a_teams_own_manifest_made_goes_with_the_image(
+    rest: Rest, overlay: Overlay, kube: Kube, real: ControlPlane | None
+) -> None:
+    if real:
+        rule = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "delete"]}
+        grant(real, kube.namespace, SERVICE, rule)
     manifest: Object = {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -49,7 +49,16 @@ def launcher_pod(instance: Object, node_name: str) -> Object:
             "nodeName": node_name,
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
-            "containers": [{"name": CONTAINER, "image": "qemu", "command": ["qemu-system-x86_64"]}],
+            # as KubeVirt's has it, which fits the Pod security level "restricted"
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 107, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": CONTAINER,
+                    "image": "qemu",
+                    "command": ["qemu-system-x86_64"],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
         },
     }
 
