@@ -17,7 +17,10 @@ class Changes:
             waiting.set_result(None)
 
     def next(self) -> asyncio.Future[None]:
-        """A future for the next ring. Take it before looking, await it after: then nothing is missed."""
+        """A future for the next ring. Take it before looking, wait for it after: then nothing is missed.
+
+        All share it, so wait by `asyncio.wait`: with a plain await, one who is cancelled would cancel all others.
+        """
         if self._waiting is None:
             self._waiting = asyncio.get_running_loop().create_future()
         return self._waiting

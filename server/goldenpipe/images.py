@@ -94,7 +94,7 @@ class Images:
             yield build
             if build.state.ended and build.status != "deleting":
                 return
-            await ring
+            await asyncio.wait([ring])
 
     async def delete(self, name: str) -> None:
         build = await self._store.mark_absent(name)

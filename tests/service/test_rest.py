@@ -105,6 +105,18 @@ async def test_the_status_has_every_step_of_the_reference(rest: Rest) -> None:
     assert {step["status"] for step in status["steps"]} <= {"pending", "in_progress", "skipped"}
 
 
+async def test_one_who_stops_watching_leaves_the_others_watching(rest: Rest) -> None:
+    await rest.create("a")
+    leaving, staying = rest.statuses("a"), rest.statuses("a")
+    await anext(leaving)
+    await anext(staying)
+    await leaving.aclose()
+    # when the service answers this it has noticed that somebody left, because it was told before
+    await rest.get(f"{IMAGES}/a")
+    await rest.call("DELETE", f"{IMAGES}/a")
+    assert [document["status"] async for document in staying][-1] == "deleting"
+
+
 async def test_a_second_image_of_the_same_name_is_a_409(rest: Rest) -> None:
     await rest.create("a")
     status, body = await rest.call("POST", IMAGES, json=request("a"))

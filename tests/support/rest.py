@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -37,7 +37,7 @@ class Rest:
         assert status == 202, body
         return body
 
-    async def statuses(self, name: str, *, seconds: float = 60) -> AsyncIterator[Object]:
+    async def statuses(self, name: str, *, seconds: float = 60) -> AsyncGenerator[Object, None]:
         """Every status document from now until the image has ended or is gone."""
         url = f"{self.address}/api/v1/images/{name}/status"
         timeout = aiohttp.ClientTimeout(total=seconds)
