@@ -199,6 +199,19 @@ async def test_deleting_the_launcher_pod_shuts_the_machine_down(kube: Kube, tmp_
     await until_gone(kube, "Pod", pod)
 
 
+async def test_a_machine_deleted_without_its_instance_leaves_it_running(kube: Kube, tmp_path: Path) -> None:
+    await make(kube, tmp_path, "up\r\n", WAIT_FOR_BUTTON, grace=60)
+    await kube.act("VirtualMachine", "vm", "start")
+    vmi = await instance(kube, "Running")
+    await kube.delete("VirtualMachine", "vm", propagation="Orphan")
+    await until_gone(kube, "VirtualMachine", "vm")
+    left = await kube.get("VirtualMachineInstance", "vm")
+    assert (left["metadata"]["uid"], left["metadata"].get("ownerReferences")) == (vmi["metadata"]["uid"], None)
+    assert "deletionTimestamp" not in left["metadata"]
+    await kube.delete("VirtualMachineInstance", "vm", grace_seconds=0)
+    await until_gone(kube, "VirtualMachineInstance", "vm")
+
+
 @pytest.mark.parametrize("bus", ["virtio", "sata", "scsi"])
 async def test_a_machine_boots_from_any_bus_beside_a_cd(kube: Kube, tmp_path: Path, bus: str) -> None:
     data = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ks"}, "data": {"ks.cfg": "poweroff"}}

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _COMPONENT = "virtualmachine-controller"
 _REMEMBERED = 100
 """Instances whose deletion was asked for lately; the watch may tell it later than we look."""
+_ORPHAN = "orphan"
+"""The finalizer of `--cascade=orphan`: the instance is to stay without its machine."""
 CRASH_PAUSE = 10.0
 """Seconds before a machine with run strategy Always is started again after a crash."""
 
@@ -148,14 +150,17 @@ class MachineController:
                 self._volumes.saw(await self._kube.ensure({**volume, "spec": template["spec"]}))
 
     async def _delete(self, machine: Object) -> float | None:
-        if FINALIZER not in (machine["metadata"].get("finalizers") or []):
+        finalizers = machine["metadata"].get("finalizers") or []
+        if FINALIZER not in finalizers:
             return None
-        instance = self._instance(machine)
-        if instance:
+        # asked for and not remembered: whoever makes it an orphan does so moments before this
+        instance = await self._kube.find("VirtualMachineInstance", name_of(machine))
+        owners = [each["uid"] for each in (instance or {}).get("metadata", {}).get("ownerReferences") or []]
+        if instance and uid_of(machine) in owners and _ORPHAN not in finalizers:
             await self._stop(machine, instance)
             await self._write_status(machine)
             return None
-        left = [each for each in machine["metadata"]["finalizers"] if each != FINALIZER]
+        left = [each for each in finalizers if each != FINALIZER]
         with contextlib.suppress(NotFound):
             await self._kube.patch("VirtualMachine", name_of(machine), {"metadata": {"finalizers": left}})
         return None
