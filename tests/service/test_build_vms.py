@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from aiohttp import web
 from goldenpipe.service import running
 from goldenpipe.settings import ClusterSettings, Settings
 from goldenpipe_kube import Kube
-from goldenpipe_local.cluster import LocalCluster
+from support.controlplane import Cluster
 from support.guests import HANG, POWER_OFF, boot_disk
 from support.rest import Object, Rest
 from support.templates import Overlay
@@ -27,17 +26,6 @@ pytestmark = pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reas
 
 IMAGES = "/api/v1/images"
 SSH_SECONDS = 4
-START = """
-import asyncio, sys
-from goldenpipe_kube import Kube, Event
-async def main(vm):
-    async with await Kube.connect() as kube:
-        await kube.act("VirtualMachine", vm, "start")
-        async for event in kube.watch("VirtualMachineInstance"):
-            if isinstance(event, Event) and event.object.get("status", {}).get("phase") == "Running":
-                return
-asyncio.run(main(sys.argv[1]))
-"""
 
 
 @pytest.fixture
@@ -46,13 +34,7 @@ def overlay(tmp_path: Path) -> Overlay:
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[LocalCluster]:
-    async with LocalCluster(tmp_path / "data") as started:
-        yield started
-
-
-@pytest.fixture
-async def rest(cluster: LocalCluster, tmp_path: Path, overlay: Overlay) -> AsyncIterator[Rest]:
+async def rest(cluster: Cluster, tmp_path: Path, overlay: Overlay) -> AsyncIterator[Rest]:
     cluster_settings = ClusterSettings(ssh_timeout_seconds=SSH_SECONDS)
     settings = Settings(data_dir=tmp_path / "data", port=0, templates=(overlay.templates,), cluster=cluster_settings)
     async with running(settings, kubeconfig=cluster.kubeconfig) as service, aiohttp.ClientSession() as session:
@@ -60,18 +42,14 @@ async def rest(cluster: LocalCluster, tmp_path: Path, overlay: Overlay) -> Async
 
 
 @pytest.fixture
-async def kube(cluster: LocalCluster) -> AsyncIterator[Kube]:
-    async with await Kube.connect(cluster.kubeconfig) as client:
+async def kube(cluster: Cluster) -> AsyncIterator[Kube]:
+    async with await Kube.connect(cluster.admin) as client:
         yield client
 
 
 def booted(overlay: Overlay) -> Overlay:
-    """The pipeline up to a running VM that nobody logs in to, then a step that works in it for ever."""
-    overlay.use("download_iso")
-    manifests = ["ssh-keys.yaml", "cloud-init.yaml", "build-vm.yaml"]
-    command = [sys.executable, "-c", START, "{{ build.vm }}"]
-    overlay.step("boot", needs_vm=True, api=True, manifests=manifests, command=command)
-    return overlay.step("work", f"echo at work; read _ < {overlay.gate('never')}", needs_vm=True)
+    """Up to a step that works in the VM for ever."""
+    return overlay.boot().step("work", f"echo at work; read _ < {overlay.gate('never')}", needs_vm=True)
 
 
 async def create(rest: Rest, disk: Path, **changes: object) -> None:

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+_START = """
+import asyncio, sys
+from goldenpipe_kube import Kube, Event
+async def main(vm):
+    async with await Kube.connect() as kube:
+        await kube.act("VirtualMachine", vm, "start")
+        async for event in kube.watch("VirtualMachineInstance"):
+            if isinstance(event, Event) and event.object.get("status", {}).get("phase") == "Running":
+                return
+asyncio.run(main(sys.argv[1]))
+"""
 
 
 class Overlay:
@@ -36,6 +49,18 @@ class Overlay:
         if name not in self._steps:
             self._steps.append(name)
         self._write_pipeline()
+        return self
+
+    def boot(self) -> Overlay:
+        """The steps up to a running VM that nobody logs in to."""
+        self.use("download_iso")
+        manifests = ["ssh-keys.yaml", "cloud-init.yaml", "build-vm.yaml"]
+        command = [sys.executable, "-c", _START, "{{ build.vm }}"]
+        return self.step("boot", needs_vm=True, api=True, manifests=manifests, command=command)
+
+    def clear(self) -> Overlay:
+        """The next build has none of the steps so far."""
+        self._steps.clear()
         return self
 
     def use(self, *names: str) -> Overlay:

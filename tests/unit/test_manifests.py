@@ -21,12 +21,12 @@ from goldenpipe.cli.settings_file import read_settings
 from goldenpipe.metrics import Metrics
 from goldenpipe.model.status import BuildState
 from goldenpipe_kube import schema_faults
+from support.controlplane.audit import Right, rights_in
 from support.markdown import ROOT, read
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl renders the manifests; it is not here")
 
 Object = dict[str, Any]
-Right = tuple[str, str, str]
 BASE, INGRESS, MONITORING = "manifests", "manifests/overlays/ingress", "manifests/overlays/monitoring"
 ALL = pytest.mark.parametrize("folder", [BASE, INGRESS, MONITORING])
 PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
@@ -61,13 +61,7 @@ def settings_map() -> Object:
 
 
 def rights(role: str) -> set[Right]:
-    return {
-        (group, resource, verb)
-        for rule in one("Role", role)["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
+    return rights_in(one("Role", role))
 
 
 @ALL
@@ -82,14 +76,8 @@ def test_all_is_in_one_namespace_and_an_overlay_holds_the_base(folder: str) -> N
     assert [obj for obj in rendered(BASE) if obj not in rendered(folder)] == []
 
 
-def test_service_and_steps_together_have_the_rights_that_are_needed() -> None:
-    needed = {(group, resource, verb) for group, resource, verbs in RIGHTS for verb in verbs}
-    assert needed - rights("goldenpipe") - rights("goldenpipe-step") == set()
-
-
-def test_the_service_has_no_right_that_it_does_not_need() -> None:
-    needed = {(group, resource, verb) for group, resource, verbs in RIGHTS for verb in verbs}
-    assert rights("goldenpipe") - needed == set()
+def test_the_service_has_the_rights_that_doctor_asks_for_and_no_more() -> None:
+    assert rights("goldenpipe") == {(group, resource, verb) for group, resource, verbs in RIGHTS for verb in verbs}
 
 
 def test_a_step_has_exactly_the_rights_that_the_step_programs_use() -> None:

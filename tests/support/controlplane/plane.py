@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import yaml
 
+from support.controlplane.audit import POLICY
 from support.controlplane.certificates import Authority, Pair, signing_pair, write_private
 from support.controlplane.programs import Program, Programs
 
@@ -58,6 +59,7 @@ class ControlPlane:
         self._tokens = signing_pair(folder)
         self._token = secrets.token_urlsafe(32)
         write_private(folder / "tokens.csv", f'{self._token},admin,admin,"system:masters"\n')
+        (folder / "audit-policy.yaml").write_text(POLICY)
         self._manager = self._authority.client("system:kube-controller-manager")
         self._context = ssl.create_default_context(cafile=self._authority.certificate)
         self.etcd = Program(self._etcd_command(), folder / "etcd.log", self._etcd_is_ready)
@@ -77,6 +79,11 @@ class ControlPlane:
     def kubeconfig(self) -> Path:
         """The administrator's; its context has the namespace goldenpipe-system."""
         return self._folder / "kubeconfig"
+
+    @property
+    def audit_log(self) -> Path:
+        """What service accounts have asked for; see `support.controlplane.audit`."""
+        return self._folder / "audit.log"
 
     def __enter__(self) -> Self:
         try:
@@ -216,6 +223,8 @@ class ControlPlane:
             "--authorization-mode=Node,RBAC",
             "--anonymous-auth=false",
             "--profiling=false",
+            f"--audit-policy-file={self._folder / 'audit-policy.yaml'}",
+            f"--audit-log-path={self.audit_log}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self._tokens.certificate}",
             f"--service-account-signing-key-file={self._tokens.key}",

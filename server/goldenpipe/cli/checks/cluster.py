@@ -19,9 +19,8 @@ RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("kubevirt.io", "virtualmachines", ("create", "delete", "get", "list", "watch")),
     ("kubevirt.io", "virtualmachineinstances", ("delete", "get", "list", "watch")),
     ("export.kubevirt.io", "virtualmachineexports", ("create", "delete", "list", "watch")),
-    ("subresources.kubevirt.io", "virtualmachines/start", ("update",)),
 )
-"""API group, resource, verbs: what the service and its steps do."""
+"""API group, resource, verbs: what the service does. Steps have accounts of their own."""
 LOCAL_CLUSTER = "+goldenpipe"
 """What the version of the local cluster's API ends with; it needs no KubeVirt, CDI or storage class."""
 _DEFAULT_CLASS = ("storageclass.kubevirt.io/is-default-virt-class", "storageclass.kubernetes.io/is-default-class")
