@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 HEAD_BYTES = 65536
 """Enough for every magic here; the ISO 9660 one lies at 32769."""
+ISO = "iso"
+"""What `name` says of an ISO 9660 image, which is none of a disk."""
 _NOT_A_DISK = (
     (b"KDMV", 0, "a VMware disk (vmdk)"),
     (b"# Disk DescriptorFile", 0, "the description of a VMware disk (vmdk)"),
@@ -28,7 +30,7 @@ _NOT_A_DISK = (
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """`name` is qcow2 or raw, with the compression after a plus; of what is no disk image `fault` says what it is."""
+    """`name` is iso, or qcow2 or raw with the compression after a plus; of anything else `fault` says what it is."""
 
     name: str = ""
     virtual_size: int | None = None
@@ -49,6 +51,8 @@ def _compressed(head: bytes, compression: str) -> Format:
     if content is None:
         return Format(name=f"{compression}-compressed")
     inner = _plain(content, None)
+    if inner.name == ISO:
+        return Format(fault=f"{compression}-compressed, and inside is an installer ISO", hint="Give it unpacked.")
     if inner.fault:
         return Format(fault=f"{compression}-compressed, and inside is {inner.fault}", hint=inner.hint)
     return Format(name=f"{inner.name}+{compression}", virtual_size=inner.virtual_size)
@@ -58,8 +62,7 @@ def _plain(head: bytes, total: int | None) -> Format:
     if head.startswith(b"QFI\xfb"):
         return _qcow2(head)
     if head[32769:32774] == b"CD001":
-        hint = "Give the distribution's cloud image (qcow2), which needs no installer."
-        return Format(fault="an installer ISO", hint=hint)
+        return Format(name=ISO, virtual_size=total)
     if head[510:512] == b"\x55\xaa" or head[512:520] == b"EFI PART":
         return Format(name="raw", virtual_size=total)
     start = head[:512].lstrip().lower()

@@ -20,6 +20,7 @@ PAUSES = (1.0, 2.0, 4.0)
 PATIENCE_SECONDS = 20.0
 CONNECT_SECONDS = 8.0
 READ_SECONDS = 15.0
+LIMITS = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Source:
     head: bytes
     total: int | None
     content_type: str = ""
+    has_ranges: bool = False
+    """Whether any part of the file can be asked for alone."""
 
 
 async def read_head(url: str, log: Log, *, patience_seconds: float = PATIENCE_SECONDS) -> Source:
@@ -60,21 +63,21 @@ def redacted(url: str) -> str:
 
 
 async def _fetch(url: str) -> Source:
-    limit = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
     headers = {"Range": f"bytes=0-{HEAD_BYTES - 1}", "Accept-Encoding": "identity"}
     try:
         async with (
-            aiohttp.ClientSession(timeout=limit, trust_env=True, auto_decompress=False) as session,
+            aiohttp.ClientSession(timeout=LIMITS, trust_env=True, auto_decompress=False) as session,
             session.get(url, headers=headers) as answer,
         ):
             if answer.status >= 400:
-                raise _refused(url, answer.status, answer.reason or "")
+                raise refused(url, answer.status, answer.reason or "")
             head = await _read(answer)
-            return Source(head=head, total=_total(answer), content_type=answer.content_type)
+            ranges = answer.status == 206
+            return Source(head=head, total=_total(answer), content_type=answer.content_type, has_ranges=ranges)
     except StepError:
         raise
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise _unreachable(url, error) from error
+        raise unreachable(url, error) from error
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
@@ -94,7 +97,7 @@ def _total(answer: aiohttp.ClientResponse) -> int | None:
 def _local(path: Path) -> Source:
     try:
         with path.open("rb") as file:
-            return Source(head=file.read(HEAD_BYTES), total=path.stat().st_size)
+            return Source(head=file.read(HEAD_BYTES), total=path.stat().st_size, has_ranges=True)
     except FileNotFoundError:
         message = f"there is no file {path}"
         raise Permanent(message, hint="file: URLs name a file on the machine that runs the local cluster.") from None
@@ -103,7 +106,7 @@ def _local(path: Path) -> Source:
         raise Permanent(message) from error
 
 
-def _refused(url: str, status: int, reason: str) -> StepError:
+def refused(url: str, status: int, reason: str) -> StepError:
     message = f"{redacted(url)} answers {status} {reason}".rstrip()
     if status in (408, 425, 429) or status >= 500:
         return Temporary(message, hint="The server has trouble; try again later.")
@@ -112,7 +115,7 @@ def _refused(url: str, status: int, reason: str) -> StepError:
     return Permanent(message, hint="Check the URL: distributions move their images when a release gets older.")
 
 
-def _unreachable(url: str, error: Exception) -> StepError:
+def unreachable(url: str, error: Exception) -> StepError:
     place = redacted(url)
     host = urlsplit(url).hostname
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):

@@ -1,4 +1,4 @@
-"""Looks at the base image before it is downloaded, then follows its download into the image's disk."""
+"""Looks at the base image before it is downloaded, then follows its download into its volume."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from goldenpipe_kube import Kube
 from goldenpipe_kube.kinds import Object
 from goldenpipe_steps.kit.cluster import condition, gone, status, watch_one
 from goldenpipe_steps.kit.errors import Permanent, StepError
-from goldenpipe_steps.kit.formats import Format, look_into
+from goldenpipe_steps.kit.formats import ISO, Format, look_into
+from goldenpipe_steps.kit.iso.looking import look_at_url
+from goldenpipe_steps.kit.iso.medium import refuse_unfit
 from goldenpipe_steps.kit.log import size
-from goldenpipe_steps.kit.report import Report
+from goldenpipe_steps.kit.report import Fact, Report
 from goldenpipe_steps.kit.sources import PATIENCE_SECONDS, Source, read_head, redacted
 from goldenpipe_steps.kit.step import Step
 
@@ -23,9 +25,13 @@ MOST_RESTARTS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What the request says about the base image and the disk."""
+    """What the request says about the base image, and the volume that it is downloaded into."""
 
     url: str
+    kind: str
+    """disk or iso: what the pipeline was chosen for."""
+    os_type: str
+    volume: str
     checksum: str
     size_bytes: int
     storage_size: str
@@ -34,6 +40,9 @@ class Wanted:
 async def run(step: Step) -> Report:
     wanted = Wanted(
         url=step.params.get("url", str),
+        kind=step.params.get("kind", str, "disk"),
+        os_type=step.params.get("os_type", str, "linux"),
+        volume=step.params.get("volume", str, step.input.disk),
         checksum=step.params.get("checksum", str, ""),
         size_bytes=step.params.get("size_bytes", int, 0),
         storage_size=step.params.get("storage_size", str, ""),
@@ -44,14 +53,25 @@ async def run(step: Step) -> Report:
     found = look_into(source.head, source.total)
     _check(wanted, source, found)
     step.say(f"It is {_describe(source, found)}")
+    facts: dict[str, Fact] = {"format": found.name, "source_bytes": source.total}
+    if found.name == ISO:
+        facts |= await _look_inside(step, wanted, source)
+    else:
+        facts["virtual_size_bytes"] = found.virtual_size
     async with step.kube() as kube:
         await _follow(step, kube, wanted)
-    return step.done(
-        f"Downloaded {redacted(wanted.url)}",
-        format=found.name,
-        virtual_size_bytes=found.virtual_size,
-        source_bytes=source.total,
-    )
+    return Report(message=f"Downloaded {redacted(wanted.url)}", facts=facts)
+
+
+async def _look_inside(step: Step, wanted: Wanted, source: Source) -> dict[str, Fact]:
+    """Refuse what cannot be installed from before gigabytes of it are downloaded."""
+    looked = await look_at_url(wanted.url, source)
+    if looked is None:
+        step.say("The server gives no parts of files (HTTP ranges): what is on the ISO is seen after its download")
+        return {}
+    step.say(f"On it is {looked.medium.title} (told from {looked.requests} reads)")
+    refuse_unfit(looked.medium, wanted.os_type)
+    return dict(looked.medium.facts())
 
 
 def _check(wanted: Wanted, source: Source, found: Format) -> None:
@@ -59,21 +79,32 @@ def _check(wanted: Wanted, source: Source, found: Format) -> None:
     if found.fault == "a web page" or (found.fault and source.content_type == "text/html"):
         message = f"{place} is not a disk image: the server sent a web page"
         raise Permanent(message, hint=found.hint or "Give the address of the file itself.")
-    if found.fault == "an installer ISO":
-        message = f"{place} is an installer ISO, not a disk image"
-        raise Permanent(message, hint=found.hint)
+    if found.fault and wanted.kind == ISO:
+        message = f"{place} is not an installer ISO: it is {found.fault}"
+        raise Permanent(message, hint="Give the address of the ISO file itself, unpacked.")
     if found.fault:
         message = f"{place} is not a disk image: it is {found.fault}"
         raise Permanent(message, hint=found.hint)
-    if found.virtual_size and wanted.size_bytes and found.virtual_size > wanted.size_bytes:
+    if (found.name == ISO) != (wanted.kind == ISO):
+        raise _other_kind(place, found)
+    if wanted.kind != ISO and found.virtual_size and wanted.size_bytes and found.virtual_size > wanted.size_bytes:
         raise _too_small(wanted, found.virtual_size)
+
+
+def _other_kind(place: str, found: Format) -> Permanent:
+    """The service chose the pipeline by the file's name, because it could not or may not look at the file."""
+    what = "an installer ISO, not a disk image" if found.name == ISO else f"a disk image ({found.name}), not an ISO"
+    message = f"{place} is {what}, and the service could not see that when it chose the pipeline"
+    suffix = "with .iso" if found.name == ISO else "with .qcow2 or .img"
+    hint = f"Let the service reach the URL (setting look_at_base_image), or use one that ends {suffix}."
+    return Permanent(message, hint=hint)
 
 
 def _describe(source: Source, found: Format) -> str:
     parts = [found.name]
     if source.total:
         parts.append(f"{size(source.total)} to download")
-    if found.virtual_size:
+    if found.virtual_size and found.name != ISO:
         parts.append(f"a disk of {size(found.virtual_size)}")
     return ", ".join(parts)
 
@@ -81,11 +112,11 @@ def _describe(source: Source, found: Format) -> str:
 async def _follow(step: Step, kube: Kube, wanted: Wanted) -> None:
     """Until the DataVolume has Succeeded; what goes wrong comes as condition Running with a message."""
     was_there, told = False, ""
-    async with aclosing(watch_one(kube, "DataVolume", step.input.disk)) as states:
+    async with aclosing(watch_one(kube, "DataVolume", wanted.volume)) as states:
         async for volume in states:
             if volume is None:
                 if was_there:
-                    raise gone("DataVolume", step.input.disk)
+                    raise gone("DataVolume", wanted.volume)
                 continue
             was_there = True
             phase = str(status(volume).get("phase") or "Pending")
@@ -161,6 +192,9 @@ def _known(wanted: Wanted, message: str, reason: str) -> StepError | None:
 
 
 def _too_small(wanted: Wanted, virtual_size: int | None) -> Permanent:
+    if wanted.kind == ISO:
+        message = f"the ISO {urlsplit(wanted.url).path.rpartition('/')[2]} is larger than the volume for it"
+        return Permanent(message, hint="Raise the setting iso_size, or let the service look (look_at_base_image).")
     disk = f"of {size(virtual_size)} " if virtual_size else ""
     asked = wanted.storage_size or size(wanted.size_bytes)
     name = urlsplit(wanted.url).path.rpartition("/")[2]
