@@ -9,16 +9,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
+from goldenpipe.bases import look_at_base
 from goldenpipe.changes import Changes
 from goldenpipe.cluster.exports import Download, export_disk
 from goldenpipe.cluster.seen import Seen
 from goldenpipe.cluster.vms import vm_document, vm_status
 from goldenpipe.engine.engine import Engine
 from goldenpipe.engine.logs import Logs
-from goldenpipe.errors import ImageNotFound, InvalidRequest, NotReady, Unavailable
+from goldenpipe.errors import Fault, ImageNotFound, InvalidRequest, NotReady, Unavailable
+from goldenpipe.model.base_image import Base, base_by_name
 from goldenpipe.model.build import Build
-from goldenpipe.model.request import RequestContext, parse_request
+from goldenpipe.model.request import ImageRequest, RequestContext, parse_request
 from goldenpipe.model.status import BuildState
 from goldenpipe.planning.plan import plan_build
 from goldenpipe.settings import ClusterSettings
@@ -63,6 +66,7 @@ class Images:
             request = await asyncio.to_thread(parse_request, document, context)
             if isinstance(request, list):
                 raise InvalidRequest.of(request)
+            request = request.based_on(await self._look_at_base(request))
             created_at = datetime.now(UTC)
             plan = await asyncio.to_thread(plan_build, request, bundle, self._parts.settings, created_at)
         except TemplateError as error:
@@ -71,6 +75,14 @@ class Images:
         build = await self._store.create(request, plan, bundle, created_at=created_at)
         await self._parts.engine.admit()
         return await self._store.get(build.id) or build
+
+    async def _look_at_base(self, request: ImageRequest) -> Base:
+        """What the base image is; `InvalidRequest` if nothing can be built from it."""
+        url = request.base_iso_url
+        base = await look_at_base(url) if self._parts.settings.look_at_base_image else base_by_name(urlsplit(url).path)
+        if base.fault and request.os_type == "linux":
+            raise InvalidRequest.of([Fault("base_iso_url", base.fault)])
+        return base
 
     async def get(self, name: str) -> Build:
         build = await self._store.by_name(name)

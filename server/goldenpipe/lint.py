@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from goldenpipe.planning.context import Guest, Keys, Names, build_context
+from goldenpipe.planning.context import Guest, Keys, Names, build_context, request_context
 from goldenpipe.settings import ClusterSettings
 from goldenpipe.templating.bundle import Bundle, TemplateError
 from goldenpipe.templating.leaves import Renderer, read_document
@@ -95,7 +95,7 @@ def _pipeline_faults(bundle: Bundle) -> list[Finding]:
     try:
         pipelines = read_pipelines(bundle)
         for request in sample_requests():
-            renderer = Renderer({"request": {**request, "url_path": "/base.qcow2", "url_scheme": "https"}})
+            renderer = Renderer({"request": request_context(request)})
             for pipeline in pipelines:
                 renderer.test(pipeline.path, pipeline.when)
     except TemplateError as error:

@@ -19,6 +19,11 @@ class ClusterSettings:
     """Storage class of image disks; None: CDI's default virtualization class."""
     access_mode: str | None = None
     """Access mode of image disks; None: what CDI's storage profile says."""
+    iso_size: str = "16Gi"
+    """Size of the volume that an installer ISO is downloaded into, where its server does not say how large it is."""
+    look_at_base_image: bool = True
+    """Read the first 64 KiB at `base_iso_url` when a build is asked for (within 3 s), so that an installer ISO is told
+    from a disk image by its content; false: by the URL's name alone, and the service calls nobody's servers."""
     preference: str | None = None
     """VirtualMachineClusterPreference of build VMs and published images; None: none."""
     instancetype: str | None = None

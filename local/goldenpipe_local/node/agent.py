@@ -18,6 +18,7 @@ from goldenpipe_local.node.events import Events
 from goldenpipe_local.node.exports.controller import ExportController
 from goldenpipe_local.node.files import private_folder
 from goldenpipe_local.node.node_object import NodeObject
+from goldenpipe_local.node.pods.claims import Claims
 from goldenpipe_local.node.pods.controller import PodController
 from goldenpipe_local.node.reconciling import Informer
 from goldenpipe_local.node.server import NodeServer
@@ -65,11 +66,18 @@ class NodeAgent:
         )
         own, disks = private_folder(self._root / "node"), self._root / "volumes"
         certificate = NodeCertificate.ensure(own, self._node_name, "127.0.0.1")
+        mountable = Claims(folder=disks, claims=claims, volumes=volumes, instances=instances)
         self._pods = PodController(
-            kube, pods, events, self._root / "pods", node_name=self._node_name, step_kubeconfig=step_kubeconfig
+            kube,
+            pods,
+            events,
+            self._root / "pods",
+            node_name=self._node_name,
+            step_kubeconfig=step_kubeconfig,
+            find_claim=mountable.find,
         )
         self._volumes = DataVolumeController(kube, events, disks, volumes=volumes, claims=claims, instances=instances)
-        self._claims = ClaimController(kube, disks, self._volumes, claims=claims, instances=instances)
+        self._claims = ClaimController(kube, disks, self._volumes, claims=claims, instances=instances, pods=pods)
         self._instances = InstanceController(
             kube,
             events,

@@ -17,6 +17,7 @@ from passlib.hash import sha512_crypt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from goldenpipe.errors import Fault
+from goldenpipe.model.base_image import Base, Kind
 from goldenpipe.model.names import check_image_name, label_key_fault, label_value_fault
 from goldenpipe.model.quantities import parse_bytes
 
@@ -169,6 +170,17 @@ class ImageRequest(_Strict):
     @property
     def size_bytes(self) -> int:
         return parse_bytes(self.storage_size)
+
+    def based_on(self, base: Base) -> PlannedRequest:
+        """The request with what its base image was seen to be."""
+        return PlannedRequest.model_construct(**dict(self), base_kind=base.kind, base_bytes=base.size)
+
+
+class PlannedRequest(ImageRequest):
+    """A request whose base image was looked at; this is what is stored, and what templates see."""
+
+    base_kind: Kind
+    base_bytes: int | None = None
 
 
 def parse_request(document: Any, context: RequestContext) -> ImageRequest | list[Fault]:

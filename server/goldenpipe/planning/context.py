@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from goldenpipe.model.base_image import base_by_name
 from goldenpipe.model.quantities import parse_bytes
 from goldenpipe.model.request import BUILD_USER
 from goldenpipe.settings import ClusterSettings
@@ -50,6 +51,9 @@ def request_context(request: Object) -> Object:
     """The request as templates see it, with what is easier worked out once."""
     url = urlsplit(request["base_iso_url"])
     return {
+        # of a request that was stored before base images were looked at, the name must do
+        "base_kind": base_by_name(url.path).kind,
+        "base_bytes": None,
         **request,
         "storage_bytes": parse_bytes(request["storage_size"]),
         "url_scheme": url.scheme,

@@ -43,6 +43,13 @@ def detect_format(path: Path) -> str:
     return "vdi" if head[_VDI_OFFSET:] == _VDI else "raw"
 
 
+def is_iso(path: Path) -> bool:
+    """Whether an ISO 9660 volume begins where one does."""
+    with path.open("rb") as file:
+        file.seek(32769)
+        return file.read(5) == b"CD001"
+
+
 async def inspect(path: Path) -> ImageInfo:
     """Find out the format and size; raise `ImportProblem` for an image that is broken or names other files."""
     name = detect_format(path)

@@ -1,4 +1,4 @@
-"""Fills one claim's folder with `disk.qcow2`: fetch, check, unpack, convert, size, put in place."""
+"""Fills one claim's folder: fetch, check, unpack, convert, size, put in place. An ISO stays the bytes it is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from goldenpipe_local.node.disks import image
+from goldenpipe_local.node.disks.content import DISK, FILES, RAW, content_of
 from goldenpipe_local.node.disks.download import Checksum, Progress, download, hash_file
 from goldenpipe_local.node.disks.problems import TOO_SMALL, ImportProblem, explain_os_error, mentions_no_space
 from goldenpipe_local.node.disks.unpack import detect_packing, unpack
@@ -22,7 +23,6 @@ from goldenpipe_local.node.files import (
     write_json,
 )
 
-DISK = "disk.qcow2"
 _RECORD = "filled.json"
 _WORK = "import"
 
@@ -44,7 +44,7 @@ class Fetch:
 class Clone:
     """A copy of another claim's disk."""
 
-    disk: Path
+    claim: Path
 
 
 Source = Blank | Fetch | Clone
@@ -56,25 +56,22 @@ class Volume:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    @property
-    def disk(self) -> Path:
-        return self.folder / DISK
-
     def is_filled_for(self, uid: str) -> bool:
         """Whether the disk is complete and was made for this very DataVolume."""
         record = read_json(self.folder / _RECORD)
-        return record is not None and record["uid"] == uid and self.disk.exists()
+        return record is not None and record["uid"] == uid and content_of(self.folder) is not None
 
     def allocated(self) -> int:
-        return allocated_bytes(self.disk)
+        """Bytes that the disk takes here; 0 while there is none."""
+        content = content_of(self.folder)
+        return allocated_bytes(content.path) if content else 0
 
     async def fill(self, source: Source, size: int, uid: str, progress: Progress) -> None:
         """Make the disk; starts from a clean folder, and leaves one if it fails."""
         remove_tree(self.folder)
         work = private_folder(self.folder / _WORK)
-        ready = work / DISK
         try:
-            await _make(source, size, ready, progress)
+            ready = await _make(source, size, work / DISK, progress)
             await asyncio.to_thread(sync_file, ready)
         except ImportProblem as problem:
             remove_tree(work)
@@ -86,7 +83,8 @@ class Volume:
             remove_tree(work)
             raise
         write_json(self.folder / _RECORD, {"uid": uid})
-        ready.replace(self.disk)
+        place = private_folder(self.folder / FILES) / RAW if ready.name == RAW else self.folder / DISK
+        ready.replace(place)
         remove_tree(work)
 
     def _with_space(self, problem: ImportProblem) -> ImportProblem:
@@ -96,30 +94,25 @@ class Volume:
         return problem
 
 
-async def _make(source: Source, size: int, target: Path, progress: Progress) -> None:
+async def _make(source: Source, size: int, target: Path, progress: Progress) -> Path:
+    """What was made: `target`, or `disk.img` beside it."""
     if isinstance(source, Blank):
         await image.create_blank(target, size)
-    elif isinstance(source, Clone):
-        await _clone(source.disk, size, target)
-    elif source.url.startswith("file:"):
-        await _from_file(source, size, target)
-    else:
-        fetched = target.with_name("download")
-        await download(source.url, fetched, _checksum(source), progress)
-        await _from_image(fetched, size, target, ours=True)
+        return target
+    if isinstance(source, Clone):
+        content = content_of(source.claim)
+        if content is None:
+            words = f"the source claim has no disk yet ({source.claim.name})"
+            raise ImportProblem(words)
+        return await _from_image(content.path, size, target, ours=False)
+    if source.url.startswith("file:"):
+        return await _from_file(source, size, target)
+    fetched = target.with_name("download")
+    await download(source.url, fetched, _checksum(source), progress)
+    return await _from_image(fetched, size, target, ours=True)
 
 
-async def _clone(disk: Path, size: int, target: Path) -> None:
-    if not disk.exists():
-        words = f"the source claim has no disk yet ({disk.parent.name})"
-        raise ImportProblem(words)
-    info = await image.inspect(disk)
-    _check_size(info, size)
-    await image.copy(disk, target, allocated_bytes(disk))
-    await image.resize(target, info, size)
-
-
-async def _from_file(source: Fetch, size: int, target: Path) -> None:
+async def _from_file(source: Fetch, size: int, target: Path) -> Path:
     path = Path(unquote(urlsplit(source.url).path))
     if not path.is_file():
         words = f"Unable to connect to file data source: {path} is not a file of this machine"
@@ -127,10 +120,10 @@ async def _from_file(source: Fetch, size: int, target: Path) -> None:
     checksum = _checksum(source)
     if checksum:
         await asyncio.to_thread(hash_file, path, checksum)
-    await _from_image(path, size, target, ours=False)
+    return await _from_image(path, size, target, ours=False)
 
 
-async def _from_image(path: Path, size: int, target: Path, *, ours: bool) -> None:
+async def _from_image(path: Path, size: int, target: Path, *, ours: bool) -> Path:
     """`ours`: the file was made by us for this import and may be moved."""
     packing = detect_packing(path)
     if packing:
@@ -141,15 +134,20 @@ async def _from_image(path: Path, size: int, target: Path, *, ours: bool) -> Non
         path, ours = unpacked, True
     info = await image.inspect(path)
     _check_size(info, size)
-    if info.format != "qcow2":
+    is_iso = info.format == "raw" and image.is_iso(path)
+    if info.format != "qcow2" and not is_iso:
         await image.convert(path, info, target, size)
-        return
+        return target
+    if is_iso:
+        target = target.with_name(RAW)
     # no re-encoding: the qcow2 is what the disk will be
     if ours:
         path.replace(target)
     else:
         await image.copy(path, target, allocated_bytes(path))
-    await image.resize(target, info, size)
+    if not is_iso:
+        await image.resize(target, info, size)
+    return target
 
 
 async def _in_thread(work: Callable[[threading.Event], None]) -> None:

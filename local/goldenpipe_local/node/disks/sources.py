@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from goldenpipe_kube import Kube, Object
-from goldenpipe_local.node.disks.importer import DISK, Blank, Clone, Fetch, Source
+from goldenpipe_local.node.disks.importer import Blank, Clone, Fetch, Source
 from goldenpipe_local.node.objects import find_condition
 from goldenpipe_local.node.quantities import parse_quantity
 
@@ -91,7 +91,7 @@ class Sources:
             message = f"source claim {name} is not filled yet, waiting for DataVolume {name}"
             raise SourceBusy(message)
         text = requested or str(claim["spec"]["resources"]["requests"]["storage"])
-        return Plan(source=Clone(disk=self.folder / name / DISK), size=_size(text), size_text=text, verb="Clone")
+        return Plan(source=Clone(claim=self.folder / name), size=_size(text), size_text=text, verb="Clone")
 
 
 def _fetch(http: Object) -> Fetch:

@@ -22,7 +22,14 @@ from goldenpipe_local.node.pods.status import (
     running_status,
     trim_message,
 )
-from goldenpipe_local.node.pods.volumes import VolumeMissing, VolumeRefused, materialize, path_map, remove_volumes
+from goldenpipe_local.node.pods.volumes import (
+    FindClaim,
+    VolumeMissing,
+    VolumeRefused,
+    materialize,
+    path_map,
+    remove_volumes,
+)
 from goldenpipe_local.node.reconciling import Informer, Reconciler, key_of, split_key
 
 log = logging.getLogger(__name__)
@@ -44,6 +51,7 @@ class PodController:
         *,
         node_name: str,
         step_kubeconfig: Path | None,
+        find_claim: FindClaim,
     ) -> None:
         self._kube = kube
         self._pods = pods
@@ -51,6 +59,7 @@ class PodController:
         self._folder = folder
         self._node = node_name
         self._kubeconfig = step_kubeconfig
+        self._find_claim = find_claim
         self._queue = Reconciler("pod", self.reconcile)
         self._waiting: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[str] = set()
@@ -111,7 +120,7 @@ class PodController:
         folder = private_folder(self._folder / uid_of(pod))
         termination = folder / "termination-log"
         try:
-            volumes = await materialize(self._kube, pod, self._volumes(pod))
+            volumes = await materialize(self._kube, pod, self._volumes(pod), self._find_claim)
             paths = path_map(pod["spec"]["containers"][0], volumes, termination)
             home = private_folder(folder / "home")
             command = await build_command(self._kube, pod, paths, home, self._kubeconfig)

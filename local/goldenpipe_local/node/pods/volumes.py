@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 from goldenpipe_kube import Kube, Object
@@ -22,11 +22,18 @@ class VolumeRefused(Exception):
     """A volume that this node cannot give."""
 
 
-async def materialize(kube: Kube, pod: Object, folder: Path) -> dict[str, Path]:
-    """Write all volumes of the Pod below `folder`; their folders by name."""
+FindClaim = Callable[[str], Path]
+"""The folder of a claim that Pods may mount; raises the exceptions here where it cannot be mounted, or not yet."""
+
+
+async def materialize(kube: Kube, pod: Object, folder: Path, find_claim: FindClaim) -> dict[str, Path]:
+    """Write all volumes of the Pod below `folder`; their folders by name. Those of claims are used where they are."""
     folders = {}
     private_folder(folder)
     for volume in pod["spec"].get("volumes") or []:
+        if "persistentVolumeClaim" in volume:
+            folders[volume["name"]] = find_claim(str(volume["persistentVolumeClaim"]["claimName"]))
+            continue
         target = folder / volume["name"]
         files = await _files(kube, pod, volume)
         private_folder(target)
@@ -54,9 +61,8 @@ async def _files(kube: Kube, pod: Object, volume: Object) -> dict[str, bytes]:
     if "projected" in volume:
         return await _projected(kube, pod, volume["projected"])
     kinds = ", ".join(key for key in volume if key != "name")
-    message = (
-        f'volume "{volume["name"]}" is a {kinds}, which this node does not have; use secret, configMap or emptyDir'
-    )
+    known = "secret, configMap, emptyDir or persistentVolumeClaim"
+    message = f'volume "{volume["name"]}" is a {kinds}, which this node does not have; use {known}'
     raise VolumeRefused(message)
 
 

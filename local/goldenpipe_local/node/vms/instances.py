@@ -8,9 +8,10 @@ import logging
 from pathlib import Path
 
 from goldenpipe_kube import Kube, NotFound, Object
-from goldenpipe_local.node.disks.importer import DISK, Volume
+from goldenpipe_local.node.disks.content import content_of
+from goldenpipe_local.node.disks.importer import Volume
 from goldenpipe_local.node.disks.status import ALLOCATED_BYTES
-from goldenpipe_local.node.disks.usage import claim_names
+from goldenpipe_local.node.disks.usage import claim_names, mounted_claims, user_of_files
 from goldenpipe_local.node.events import Events
 from goldenpipe_local.node.files import private_folder, remove_tree
 from goldenpipe_local.node.objects import (
@@ -81,7 +82,7 @@ class InstanceController:
         instances.subscribe(lambda instance: self._queue.enqueue(key_of(instance)))
         pods.subscribe(self._on_pod)
         for informer in (volumes, claims):
-            informer.subscribe(self._on_disk)
+            informer.subscribe(lambda disk: self._look_again(name_of(disk)))
 
     def start(self) -> None:
         """Called when all instances are known: machines whose instance is gone are ended, their folders removed."""
@@ -102,10 +103,12 @@ class InstanceController:
         if is_launcher(pod):
             for owner in pod["metadata"].get("ownerReferences") or []:
                 self._queue.enqueue(f"{owner['name']}/{owner['uid']}")
+        for claim in mounted_claims(pod):
+            self._look_again(claim)
 
-    def _on_disk(self, disk: Object) -> None:
+    def _look_again(self, claim: str) -> None:
         for instance in self._instances.items.values():
-            if phase_of(instance) in ("", "Pending") and name_of(disk) in claim_names(instance):
+            if phase_of(instance) in ("", "Pending") and claim in claim_names(instance):
                 self._queue.enqueue(key_of(instance))
 
     async def reconcile(self, key: str) -> float | None:
@@ -147,6 +150,9 @@ class InstanceController:
             if self._claims.get(name) is None and self._volumes.get(name) is None:
                 words = f"PVC {self._kube.namespace}/{name} does not exist, waiting for it to appear"
                 return "FailedPvcNotFound", words
+            if pod := user_of_files(name, self._pods.items.values()):
+                words = f"Multi-Attach error for claim {name}: Pod {pod} has it mounted, waiting for it to end"
+                return "FailedAttachVolume", words
         return "", ""
 
     def _disks_are_filled(self, instance: Object) -> bool:
@@ -154,7 +160,7 @@ class InstanceController:
             volume = self._volumes.get(name)
             if volume is not None and phase_of(volume) != "Succeeded":
                 return False
-            if not (self._claims_folder / name / DISK).exists():
+            if content_of(self._claims_folder / name) is None:
                 return False
         return True
 
@@ -242,9 +248,10 @@ class InstanceController:
     async def _measure(self, claim: str) -> None:
         """Write down what the disk really takes, now that the guest is done with it."""
         disk = Volume(self._claims_folder / claim)
-        if self._claims.get(claim) is None or not disk.disk.exists():
+        allocated = disk.allocated()
+        if self._claims.get(claim) is None or not allocated:
             return
-        patch = {"metadata": {"annotations": {ALLOCATED_BYTES: str(disk.allocated())}}}
+        patch = {"metadata": {"annotations": {ALLOCATED_BYTES: str(allocated)}}}
         with contextlib.suppress(NotFound):
             self._claims.saw(await self._kube.patch("PersistentVolumeClaim", claim, patch))
 

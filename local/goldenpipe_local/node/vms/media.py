@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from goldenpipe_kube import Kube, Object
-from goldenpipe_local.node.disks.importer import DISK
+from goldenpipe_local.node.disks.content import content_of
 from goldenpipe_local.node.pods.volumes import read_data
 from goldenpipe_local.node.vms.hardware import HardwareRefused, Image, firmware_uuid
 from goldenpipe_local.node.vms.iso import CLOUD_INIT_LABEL, write_iso
@@ -23,11 +23,10 @@ def images_of(instance: Object, machine: Path, claims: Path) -> dict[str, Image]
     for volume in instance["spec"].get("volumes") or []:
         name = str(volume["name"])
         if "dataVolume" in volume:
-            images[name] = Image(path=claims / volume["dataVolume"]["name"] / DISK, format="qcow2")
+            images[name] = _of_claim(claims / volume["dataVolume"]["name"])
         elif "persistentVolumeClaim" in volume:
             claim = volume["persistentVolumeClaim"]
-            path = claims / claim["claimName"] / DISK
-            images[name] = Image(path=path, format="qcow2", read_only=bool(claim.get("readOnly")))
+            images[name] = _of_claim(claims / claim["claimName"], read_only=bool(claim.get("readOnly")))
         elif any(kind in volume for kind in _MADE_HERE):
             images[name] = Image(path=_iso(machine, name), format="raw", read_only=True)
         else:
@@ -35,6 +34,14 @@ def images_of(instance: Object, machine: Path, claims: Path) -> dict[str, Image]
             message = f"volume {name}: {kinds} is not supported on this node"
             raise HardwareRefused(message)
     return images
+
+
+def _of_claim(claim: Path, *, read_only: bool = False) -> Image:
+    content = content_of(claim)
+    if content is None:
+        message = f"claim {claim.name} holds no disk"
+        raise HardwareRefused(message)
+    return Image(path=content.path, format=content.format, read_only=read_only)
 
 
 async def write_media(kube: Kube, instance: Object, machine: Path) -> None:
