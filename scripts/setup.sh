@@ -23,6 +23,7 @@ run  | debian-archive-keyring | /usr/share/keyrings/debian-archive-keyring.gpg |
 run  | e2fsprogs          | mke2fs                             | makes the base disk's root file system from that folder
 run  | fdisk              | sfdisk                             | writes the base disk's partition table
 run  | mtools             | mcopy                              | fills its EFI partition, without mounting it
+run  | xorriso            | xorriso                            | remasters installer ISOs so that they install unattended
 user | uidmap             | newuidmap                          | lets mmdebstrap give files their owners without being root
 test | openssh-server     | sshd                               | the step programs are tested against a real SSH server
 test | shellcheck         | shellcheck                         | checks the shell scripts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import lzma
 import shutil
@@ -11,15 +10,14 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from support.steps.clusters import DISK, Cluster, condition
 from support.steps.running import Run, Runner
+from support.steps.site import PAGE, Server, serving
 
 GI = 2**30
 
@@ -32,49 +30,6 @@ def qcow2(virtual_size: int = 2 * GI, backing: int = 0, version: int = 3) -> byt
 RAW = (b"\0" * 510 + b"\x55\xaa").ljust(4096, b"\0")
 GPT = (b"\0" * 512 + b"EFI PART").ljust(4096, b"\0")
 ISO = (b"\0" * 510 + b"\x55\xaa").ljust(32769, b"\0") + b"CD001" + b"\0" * 2048
-PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
-
-
-@dataclass
-class Server:
-    """A web server that has a few files, honours Range, and counts what it is asked."""
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=dict)
-    statuses: dict[str, list[int]] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        path = request.path
-        self.asked.append((path, request.headers.get("Range", "")))
-        if self.statuses.get(path):
-            status = self.statuses[path].pop(0)
-            return web.Response(status=status)
-        if path.startswith("/moved/"):
-            raise web.HTTPFound(path.removeprefix("/moved"))
-        body = self.files.get(path)
-        if body is None:
-            raise web.HTTPNotFound
-        start, _, end = request.headers["Range"].removeprefix("bytes=").partition("-")
-        part = body[int(start) : int(end) + 1]
-        kind = "text/html" if body == PAGE else "application/octet-stream"
-        headers = {"Content-Range": f"bytes {start}-{int(start) + len(part) - 1}/{len(body)}", "Content-Type": kind}
-        return web.Response(status=206, body=part, headers=headers)
-
-
-@contextlib.asynccontextmanager
-async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    server = Server()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", server.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-        server.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
-        yield server
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
