@@ -16,6 +16,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
+from pydantic_core import from_json
+
 from goldenpipe_kube.errors import Gone, KubeError, from_answer
 from goldenpipe_kube.kinds import Object
 
@@ -93,7 +95,7 @@ class _Raw:
 async def _watch_once(source: Source, version: str) -> AsyncIterator[_Raw]:
     async with source.stream(version) as chunks:
         async for line in _lines(chunks):
-            document: dict[str, Any] = json.loads(line)
+            document: dict[str, Any] = from_json(line, cache_strings="keys")
             if document["type"] == "ERROR":
                 status = document["object"]
                 raise from_answer(int(status.get("code") or 500), json.dumps(status))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from goldenpipe.cluster.labels import BUILD, label
 from goldenpipe.cluster.seen import Seen
 from goldenpipe.model.build import Build
@@ -9,6 +11,7 @@ from goldenpipe.model.outcome import outcome_of
 from goldenpipe.model.status import StepStatus
 from goldenpipe_kube import Kube
 
+Object = dict[str, Any]
 Wanted = tuple[str, str]
 """Kind and name."""
 _IMAGE = ("DataSource", "DataVolume", "PersistentVolumeClaim")
@@ -52,21 +55,28 @@ class Cleanup:
             found = await self._kube.find(kind, name)
             if found is None or label(found, BUILD) != build.id:
                 continue
-            if not found["metadata"].get("deletionTimestamp"):
-                grace = 0 if kind in ("VirtualMachine", "VirtualMachineInstance") else None
-                propagation = "Foreground" if kind == "Job" else "Background"  # a Job is gone when its Pods are
-                uid = found["metadata"]["uid"]
-                await self._kube.delete(kind, name, propagation=propagation, grace_seconds=grace, uid=uid)
-                found = await self._kube.find(kind, name)
-            if found is not None:
+            if not await self._delete_one(kind, name, found):
                 left.append(f"{kind} {name}")
         return left
+
+    async def _delete_one(self, kind: str, name: str, found: Object) -> bool:
+        """Whether it is gone."""
+        metadata = found["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return False
+        grace = 0 if kind in ("VirtualMachine", "VirtualMachineInstance") else None
+        propagation = "Foreground" if kind == "Job" else "Background"  # a Job is gone when its Pods are
+        await self._kube.delete(kind, name, propagation=propagation, grace_seconds=grace, uid=metadata["uid"])
+        at_once = propagation == "Background" and not metadata.get("finalizers")
+        return at_once or await self._kube.find(kind, name) is None
 
 
 def _made(build: Build) -> list[Wanted]:
     """What the build has made, last thing first, each with what the cluster makes of it."""
-    return [
+    inputs = [("Secret", step.job) for step in build.steps if step.started_at is not None]
+    manifests = [
         (kind, name)
         for made, name in reversed(build.objects)
         for kind in (made, *([_FOLLOWERS[made]] if made in _FOLLOWERS else []))
     ]
+    return list(dict.fromkeys([*inputs, *manifests]))

@@ -126,7 +126,6 @@ class Engine:
             return True
         if step.status is StepStatus.PENDING:
             await self._store.start_step(build.id, step.position)
-            log.info("build %s: step %s starts", build.id, step.name, extra=_extra("step", build, step))
         job = self._seen.get("Job", step.job)
         if step.job_uid is None or job is None:
             job = await self._ensure_job(build, step, bundle)
@@ -155,6 +154,7 @@ class Engine:
                 await self._fail(build, step, f"the step's Job {step.job} was deleted while it ran", hint)
                 return None
             return found
+        log.info("build %s: step %s starts", build.id, step.name, extra=_extra("step", build, step))
         for obj in await self._objects.ensure_manifests(build, step, bundle):
             if obj["kind"] == "VirtualMachine":
                 await self._store.note_vm(build.id, obj["metadata"]["uid"])

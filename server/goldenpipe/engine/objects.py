@@ -49,6 +49,10 @@ class Objects:
         renderer = Renderer(self._context(build, step, template, bundle, keys))
         return [await self._make(obj, build) for obj in render_manifests(bundle, template, renderer)]
 
+    async def _make(self, obj: Object, build: Build) -> Object:
+        await self._store.note_object(build.id, obj["kind"], obj["metadata"]["name"])
+        return await self._ensure(obj, build)
+
     async def ensure_job(self, build: Build, step: Step, bundle: Bundle) -> Object:
         """The step's input Secret, then its Job."""
         template = read_step(bundle, step.name)
@@ -61,7 +65,7 @@ class Objects:
             "metadata": {"name": step.job, "labels": labels},
             "stringData": {"input.json": json.dumps(document)},
         }
-        await self._make(secret, build)
+        await self._ensure(secret, build)
         return await self._ensure(render_job(bundle, template, renderer), build)
 
     def guest(self, build: Build) -> Guest | None:
@@ -70,10 +74,6 @@ class Objects:
         if vmi is None or address is None:
             return None
         return Guest(address=address, port=guest_port(vmi, self._settings.ssh_port))
-
-    async def _make(self, obj: Object, build: Build) -> Object:
-        await self._store.note_object(build.id, obj["kind"], obj["metadata"]["name"])
-        return await self._ensure(obj, build)
 
     async def _ensure(self, obj: Object, build: Build) -> Object:
         obj["metadata"].setdefault("namespace", self._kube.namespace)

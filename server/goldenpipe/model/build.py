@@ -56,7 +56,7 @@ class Build:
     vm: str
     steps: tuple[Step, ...]
     objects: tuple[tuple[str, str], ...]
-    """Kind and name of what the build has in the cluster beside its Jobs, in the order of creation."""
+    """Kind and name of what the build has in the cluster beside its Jobs and their inputs, in the order of creation."""
     facts: dict[str, Any]
     error: BuildError | None
     vm_uid: str | None

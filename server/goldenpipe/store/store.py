@@ -229,15 +229,19 @@ class Store:
         await self._change(build, lambda db: self._enter(db, build, state, ended=True))
 
     async def start_step(self, build: str, position: int) -> None:
-        """Written before the step's Job is created."""
+        """Of the first step; written before its Job is created."""
         await self._step(build, position, StepStatus.IN_PROGRESS, started_at=to_text(self._now()))
 
     async def complete_step(self, build: str, position: int, *, message: str, facts: Object) -> None:
-        """The step is done; its facts join the build's."""
+        """The step is done, its facts join the build's, and the next step begins."""
 
         def work(db: sqlite_utils.Database) -> None:
             now = to_text(self._now())
             self._set_step(db, build, position, StepStatus.COMPLETED, message=message, progress=100, ended_at=now)
+            query = "SELECT min(position) FROM steps WHERE build = ? AND status = ?"
+            (following,) = db.conn.execute(query, [build, StepStatus.PENDING.value]).fetchone()
+            if following is not None:
+                self._set_step(db, build, following, StepStatus.IN_PROGRESS, started_at=now)
             merge = "UPDATE builds SET facts = json_patch(facts, ?), size_bytes = coalesce(?, size_bytes) WHERE id = ?"
             db.conn.execute(merge, [json.dumps(facts), facts.get("size_bytes"), build])
 
