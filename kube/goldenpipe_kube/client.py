@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from pydantic_core import from_json
 
 from goldenpipe_kube.errors import Conflict, NotFound, Unreachable, from_answer
 from goldenpipe_kube.kinds import KINDS, Items, Kind, Object
@@ -45,6 +49,9 @@ class Kube:
             await config.load_kube_config(config_file=str(path) if path else None, client_configuration=settings)
             found = _context_namespace(Path(path) if path else Path("~/.kube/config").expanduser())
         settings.retries = None
+        settings.proxy = settings.proxy or _proxy_of(settings.host)
+        # aiohttp would ask the environment for a proxy, and .netrc for a password, in a thread, for every request
+        settings.client_session_kwargs = {"trust_env": False}
         return cls(ApiClient(settings), namespace or found)
 
     async def close(self) -> None:
@@ -179,7 +186,7 @@ class Kube:
         content_type: str = "application/json",
     ) -> Object:
         async with self._request(method, path, query=query, body=body, content_type=content_type) as answer:
-            return cast("Object", json.loads(await answer.read()))
+            return cast("Object", from_json(await answer.read()))
 
     @asynccontextmanager
     async def _request(
@@ -258,6 +265,17 @@ def in_cluster() -> bool:
 
 def _kind(kind: str) -> Kind:
     return KINDS[kind]
+
+
+def _proxy_of(address: str) -> str | None:
+    """As `HTTPS_PROXY` and `NO_PROXY` in the environment say; like kubectl, never for this machine itself."""
+    parts = urlsplit(address)
+    with contextlib.suppress(ValueError):
+        if ip_address(parts.hostname or "").is_loopback:
+            return None
+    if parts.hostname == "localhost" or proxy_bypass(parts.netloc):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _selectors(labels: str, fields: str) -> dict[str, str]:
