@@ -18,7 +18,7 @@ from goldenpipe.engine.objects import NotOurs, Objects
 from goldenpipe.engine.queue import WorkQueue
 from goldenpipe.metrics import Metrics
 from goldenpipe.model.build import Build, BuildError, Step
-from goldenpipe.model.outcome import Outcome, outcome_of
+from goldenpipe.model.outcome import DOES_NOT_START, Outcome, outcome_of
 from goldenpipe.model.status import BuildState, StepStatus, Target
 from goldenpipe.store import Store
 from goldenpipe.templating.bundle import Bundle, TemplateError
@@ -131,11 +131,19 @@ class Engine:
             job = await self._ensure_job(build, step, bundle)
             if job is None:
                 return True
-        outcome = outcome_of(job, self._seen.pods_of(step.job))
+        outcome = outcome_of(job, self._seen.pods_of(step.job), last_word=step.message)
         if outcome.status == "running":
+            await self._tell_start(build, step, template, outcome.message)
             return False
         await self._record(build, step, outcome)
         return True
+
+    async def _tell_start(self, build: Build, step: Step, template: StepTemplate, trouble: str) -> None:
+        """A container that cannot start prints nothing, so its Pod's word for that becomes the step's message."""
+        if not trouble and step.message.startswith(DOES_NOT_START):
+            trouble = template.message or template.summary  # it has started after all
+        if trouble and trouble != step.message:
+            await self._store.note_progress(build.id, step.name, progress=step.progress, message=trouble)
 
     async def _bundle(self, digest: str) -> Bundle:
         """The templates a build started with; builds of the same day mostly share them."""

@@ -23,40 +23,62 @@ class Outcome:
 
 
 RUNNING = Outcome(status="running")
+DOES_NOT_START = "The step's container does not start: "
+"""Begins the message of an outcome that is running in name only."""
+_STARTING = ("ContainerCreating", "PodInitializing")
+_DEADLINE = "DeadlineExceeded"
 
 
-def outcome_of(job: Object, pods: list[Object]) -> Outcome:
+def outcome_of(job: Object, pods: list[Object], *, last_word: str = "") -> Outcome:
     """A container's exit code decides as soon as it is known; for the rest the Job's own condition does.
 
     The Job confirms an exit about two seconds later on a real cluster, and nobody should wait for that; a failure that
-    may be tried again is the Job controller's to count, so it is the Job that ends those.
+    may be tried again is the Job controller's to count, so it is the Job that ends those. Jobs and Pods are watched
+    apart, so either may be ahead of the other. `last_word` is the step's message so far.
     """
     latest = _latest(pods)
     ended = _terminated(latest) if latest else None
-    if ended is not None and ended.get("exitCode") == 0:
-        return _completed(ended)
-    if ended is not None and ended.get("exitCode") == PERMANENT:
-        return _failed(ended)
     conditions = {c["type"]: c for c in job.get("status", {}).get("conditions") or [] if c.get("status") == "True"}
-    if "Complete" in conditions:
-        return _completed(ended or {})
     if failed := conditions.get("Failed") or conditions.get("FailureTarget"):
-        return _job_failed(failed, job, latest, ended)
-    return RUNNING
+        if _has_more_to_say(latest, ended) and failed["type"] != "Failed" and failed.get("reason") != _DEADLINE:
+            return RUNNING
+        return _job_failed(failed, job, latest, ended, last_word)
+    if latest is not None and not latest["metadata"].get("deletionTimestamp"):
+        # the exit of a Pod that is being deleted may have to do with that, and the Job says how it counts
+        if ended is not None and ended.get("exitCode") == 0:
+            return _completed(ended)
+        if ended is not None and ended.get("exitCode") == PERMANENT:
+            return _failed(ended)
+    if "Complete" in conditions and not _has_more_to_say(latest, ended):
+        return _completed(ended or {})
+    waiting = _waiting(latest)
+    return Outcome(status="running", message=f"{DOES_NOT_START}{waiting}") if waiting else RUNNING
 
 
-def _job_failed(condition: Object, job: Object, pod: Object | None, ended: Object | None) -> Outcome:
-    if condition.get("reason") == "DeadlineExceeded":
-        seconds = job["spec"].get("activeDeadlineSeconds")
-        waiting = _waiting(pod)
-        return Outcome(
-            status="failed",
-            message=f"the step did not end within its deadline of {seconds} s" + (f": {waiting}" if waiting else ""),
-            hint="read the step's log; raise `timeout` in the step's template if the work honestly takes longer",
-        )
-    if ended is not None:
+def _has_more_to_say(pod: Object | None, ended: Object | None) -> bool:
+    """Whether the Job knows the end of a Pod that we have not seen yet, with the words and facts in it."""
+    return pod is not None and ended is None and not pod["metadata"].get("deletionTimestamp")
+
+
+def _job_failed(condition: Object, job: Object, pod: Object | None, ended: Object | None, last_word: str) -> Outcome:
+    if condition.get("reason") == _DEADLINE:
+        return _too_late(job, f"{DOES_NOT_START}{waiting}" if (waiting := _waiting(pod)) else last_word)
+    if ended is not None and ended.get("exitCode") != 0:
         return _failed(ended)
     return Outcome(status="failed", message=condition.get("message") or condition.get("reason") or "the Job failed")
+
+
+def _too_late(job: Object, last_word: str) -> Outcome:
+    seconds = job["spec"].get("activeDeadlineSeconds")
+    last_word, never_started = last_word.removeprefix(DOES_NOT_START), last_word.startswith(DOES_NOT_START)
+    hint = "read the step's log; raise `timeout` in the step's template if the work honestly takes longer"
+    if never_started:
+        hint = "its container never started: the words above are the node's or the scheduler's; see `kubectl describe pod`"
+    return Outcome(
+        status="failed",
+        message=f"the step did not end within its deadline of {seconds} s" + (f": {last_word}" if last_word else ""),
+        hint=hint,
+    )
 
 
 def _completed(ended: Object) -> Outcome:
@@ -100,13 +122,15 @@ def step_container(pod: Object | None) -> Object:
 
 def _terminated(pod: Object) -> Object | None:
     ended: Object | None = step_container(pod).get("state", {}).get("terminated")
-    if ended is None and pod.get("status", {}).get("phase") == "Failed":
-        status = pod["status"]
-        return {"exitCode": None, "reason": status.get("reason"), "message": status.get("message") or ""}
+    status = pod.get("status", {})
+    if ended is None and status.get("phase") in ("Failed", "Succeeded"):
+        code = 0 if status["phase"] == "Succeeded" else None
+        return {"exitCode": code, "reason": status.get("reason"), "message": status.get("message") or ""}
     return ended
 
 
 def _waiting(pod: Object | None) -> str:
+    """Why a Pod's container has not started, if that is more than that it takes its time."""
     waiting = step_container(pod).get("state", {}).get("waiting") or {}
     if not waiting and pod is not None:
         unscheduled = [
@@ -115,4 +139,6 @@ def _waiting(pod: Object | None) -> str:
             if c["type"] == "PodScheduled" and c["status"] == "False"
         ]
         waiting = unscheduled[0] if unscheduled else {}
+    if waiting.get("reason") in _STARTING:
+        return ""
     return ": ".join(part for part in (waiting.get("reason"), waiting.get("message")) if part)
