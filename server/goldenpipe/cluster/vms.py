@@ -12,24 +12,37 @@ VMStatus = Literal["pending", "running", "stopped", "failed", "deleting"]
 
 _FAILED = {"CrashLoopBackOff", "ErrorPvcNotFound"}
 _RUNNING = {"Running", "Migrating", "Paused", "Stopping"}
+_NOT_YET = {"Pending", "Scheduling", "Scheduled"}
+"""Phases of a VMI whose guest does not run; its VM may read Stopping all the same."""
+_TELLING = ("Failure", "Synchronized", "Provisioning", "PodScheduled", "Ready")
+"""Conditions that may say why a VMI ended; others, such as LiveMigratable, have a message all its life."""
+_SAYS_NOTHING = {"GuestNotRunning", "PodTerminating", "PodNotExists"}
 _OURS = ("goldenpipe.io/purpose",)
 
 
 def vm_status(vm: Object, vmi: Object | None) -> VMStatus:
     """The API's word; the first rule that matches wins."""
-    printable = vm.get("status", {}).get("printableStatus")
-    phase = (vmi or {}).get("status", {}).get("phase")
-    conditions = vm.get("status", {}).get("conditions") or []
-    failure = any(c["type"] == "Failure" and c["status"] == "True" for c in conditions)
+    status = vm.get("status", {})
+    printable, phase = status.get("printableStatus"), _phase(vmi)
+    failure = any(c["type"] == "Failure" and c["status"] == "True" for c in status.get("conditions") or [])
     if vm["metadata"].get("deletionTimestamp") or printable == "Terminating":
         return "deleting"
     if phase == "Failed" or printable in _FAILED or failure:
         return "failed"
-    if printable in _RUNNING:
-        return "running"
-    if phase == "Succeeded" or (printable == "Stopped" and vmi is None and vm.get("status", {}).get("created")):
+    if phase == "Succeeded" or (printable == "Stopped" and vmi is None and _has_run(status)):
         return "stopped"
+    if printable in _RUNNING and phase not in _NOT_YET:
+        return "running"
     return "pending"
+
+
+def _phase(vmi: Object | None) -> str:
+    return str((vmi or {}).get("status", {}).get("phase") or "")
+
+
+def _has_run(status: Object) -> bool:
+    """A VM reads Stopped before it has ever started, too; KubeVirt writes the generation that an instance was made of."""
+    return bool(status.get("created") or status.get("observedGeneration"))
 
 
 def vm_document(vm: Object, vmi: Object | None) -> Object:
@@ -53,7 +66,12 @@ def vm_document(vm: Object, vmi: Object | None) -> Object:
 
 
 def guest_address(vmi: Object | None) -> str | None:
-    """The address of the guest's pod-network interface; None while it has none."""
+    """The address of the guest's pod-network interface; None while it has none.
+
+    A VMI that has ended keeps one, which leads nowhere (10.0.2.2).
+    """
+    if _phase(vmi) in ("Succeeded", "Failed"):
+        return None
     interfaces = (vmi or {}).get("status", {}).get("interfaces") or []
     return next((str(found["ipAddress"]) for found in interfaces if found.get("ipAddress")), None)
 
@@ -96,8 +114,10 @@ def _reason(vmi: Object) -> str:
     """What the VMI's conditions say of its end."""
     told = [
         str(condition.get("message") or condition.get("reason"))
+        for kind in _TELLING
         for condition in vmi.get("status", {}).get("conditions") or []
-        if condition.get("status") == "False" and (condition.get("message") or condition.get("reason"))
+        if condition["type"] == kind and condition.get("status") == ("True" if kind == "Failure" else "False")
+        if (condition.get("message") or condition.get("reason")) and condition.get("reason") not in _SAYS_NOTHING
     ]
     named = vmi.get("status", {}).get("reason")
-    return "; ".join(dict.fromkeys(told)) or named or "the VirtualMachineInstance ended as Failed"
+    return "; ".join(dict.fromkeys(told)) or named or "its QEMU crashed or was killed, and KubeVirt gives no reason"

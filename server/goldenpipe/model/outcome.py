@@ -40,7 +40,7 @@ def outcome_of(job: Object, pods: list[Object], *, last_word: str = "") -> Outco
     ended = _terminated(latest) if latest else None
     conditions = {c["type"]: c for c in job.get("status", {}).get("conditions") or [] if c.get("status") == "True"}
     if failed := conditions.get("Failed") or conditions.get("FailureTarget"):
-        if _has_more_to_say(latest, ended) and failed["type"] != "Failed" and failed.get("reason") != _DEADLINE:
+        if failed.get("reason") != _DEADLINE and _has_more_to_say(latest, ended):
             return RUNNING
         return _job_failed(failed, job, latest, ended, last_word)
     if latest is not None and not latest["metadata"].get("deletionTimestamp"):

@@ -11,6 +11,9 @@ from goldenpipe_steps.kit.errors import Permanent
 
 CONSOLE = "guest-console-log"
 SSH_PORT = "goldenpipe.io/ssh-port"
+_TELLING = ("Failure", "Synchronized", "Provisioning", "PodScheduled", "Ready")
+"""Conditions that may say why a VMI ended; others, such as LiveMigratable, have a message all its life."""
+_SAYS_NOTHING = ("GuestNotRunning", "PodTerminating", "PodNotExists")
 
 
 async def watch_one(kube: Kube, kind: str, name: str) -> AsyncGenerator[Object | None]:
@@ -37,15 +40,18 @@ def status(obj: Object | None) -> Object:
 
 
 def why_ended(vmi: Object | None) -> str:
-    """What the conditions of a VMI that ended say, the most telling first; empty if they say nothing."""
+    """What the conditions of a VMI that ended say, the most telling first."""
     conditions = status(vmi).get("conditions") or []
-    order = {"Failure": 0, "Synchronized": 1, "Provisioning": 2, "PodScheduled": 3, "Ready": 4}
     told = [
-        (order.get(one.get("type", ""), 9), one["message"])
+        str(one["message"])
+        for kind in _TELLING
         for one in conditions
-        if (one.get("message") and one.get("status") == "False") or one.get("type") == "Failure"
+        if one.get("type") == kind and one.get("message") and one.get("reason") not in _SAYS_NOTHING
+        if one.get("status") == "False" or kind == "Failure"
     ]
-    return str(min(told)[1]) if told else str(status(vmi).get("reason") or "")
+    if not told and status(vmi).get("phase") == "Failed":
+        told = [str(status(vmi).get("reason") or "its QEMU crashed or was killed, and KubeVirt gives no reason")]
+    return told[0] if told else ""
 
 
 async def console_tail(kube: Kube, vmi_uid: str, lines: int = 12) -> list[str]:

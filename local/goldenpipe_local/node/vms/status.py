@@ -98,15 +98,17 @@ def machine_status(machine: Object, instance: Object | None, volumes: Iterable[O
     """The whole status of a VirtualMachine, but for its requests."""
     created = instance is not None
     ready = created and (find_condition(instance or {}, "Ready") or {}).get("status") == "True"
-    return {
+    status: Object = {
         "created": True if created else None,
         "ready": True if ready else None,
         "printableStatus": printable_status(machine, instance, list(volumes)),
-        "runStrategy": run_strategy(machine),
-        "observedGeneration": machine["metadata"].get("generation"),
-        "desiredGeneration": machine["metadata"].get("generation"),
         "conditions": _machine_conditions(machine, instance),
     }
+    if created:
+        generation = machine["metadata"].get("generation")
+        status |= {"runStrategy": run_strategy(machine)}
+        status |= {"observedGeneration": generation, "desiredGeneration": generation}
+    return status
 
 
 def _machine_conditions(machine: Object, instance: Object | None) -> list[Object]:

@@ -1,0 +1,142 @@
+"""The whole service, while recordings of a real cluster are played to its API: nothing else runs its Jobs and VMs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from goldenpipe.service import running
+from goldenpipe.settings import Settings
+from goldenpipe_kube import Kube
+from goldenpipe_local.api import ApiServer
+from support.recordings import Player, Recorded, recording
+from support.rest import Object, Rest
+from support.templates import Overlay
+from support.watching import until
+
+IMAGE = "/api/v1/images/a"
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Overlay:
+    return Overlay(tmp_path / "overlay")
+
+
+@pytest.fixture
+async def rest(api: ApiServer, tmp_path: Path, overlay: Overlay) -> AsyncIterator[Rest]:
+    settings = Settings(data_dir=tmp_path / "data", port=0, templates=(overlay.templates,))
+    async with running(settings, kubeconfig=api.kubeconfig) as service, aiohttp.ClientSession() as session:
+        yield Rest(service.address, session)
+
+
+@pytest.fixture
+async def kube(api: ApiServer) -> AsyncIterator[Kube]:
+    async with await Kube.connect(api.kubeconfig) as client:
+        yield client
+
+
+def recorded_job(name: str) -> list[Recorded]:
+    """All that happened until somebody deleted the Job."""
+    events = recording(name, "Job", "Pod")
+    ends = [number for number, event in enumerate(events) if event.kind == "Job" and event.type == "DELETED"]
+    return events[: ends[0]]
+
+
+async def job_of(kube: Kube, step: str) -> Object:
+    """The Job that the service has made for a step."""
+    return await until(kube, "Job", lambda job: job["metadata"]["labels"]["goldenpipe.io/step"] == step)
+
+
+async def player_for(kube: Kube, step: str) -> Player:
+    """Plays a recorded Job as the Job of a step."""
+    job = await job_of(kube, step)
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    return Player(kube=kube, names={("Job", "step"): job["metadata"]["name"]}, labels=labels)
+
+
+def exits(event: Recorded) -> bool:
+    return event.kind == "Pod" and event.status["phase"] == "Running" and "terminated" in event.container
+
+
+async def until_status(rest: Rest, step: str, *, status: str = "", message: str = "") -> Object:
+    """The first status document in which a step is in this state and says this."""
+    async for document in rest.statuses("a"):
+        found = next(each for each in document["steps"] if each["name"] == step)
+        if status in found["status"] and message in found["message"]:
+            return document
+    raise AssertionError(document)
+
+
+async def test_the_next_step_begins_when_the_container_has_exited_and_not_when_the_job_says_so(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one").step("two")
+    await rest.create("a")
+    player = await player_for(kube, "one")
+    events = recorded_job("job-exit-0")
+    exit_at = next(number for number, event in enumerate(events) if exits(event))
+    await player.play_all(events[:exit_at])
+    assert (await rest.get(f"{IMAGE}/status"))["steps"][0]["status"] == "in_progress"
+    await player.play(events[exit_at])
+    await job_of(kube, "two")
+    assert "conditions" not in (await job_of(kube, "one"))["status"]
+    await player.play_all(events[exit_at + 1 :])
+    await (await player_for(kube, "two")).play_all(recorded_job("job-exit-0"))
+    assert (await rest.end("a"))["status"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("job-exit-1", "bug"),
+        ("job-exit-20", "no such package"),
+        ("job-deadline", "the step did not end within its deadline of"),
+        ("job-oom", "more memory than its limit"),
+        ("job-image-never", "ErrImageNeverPull"),
+        ("job-image-pull", "connect: connection refused"),
+    ],
+)
+async def test_a_recorded_failure_ends_the_build_with_its_true_words(
+    rest: Rest, overlay: Overlay, kube: Kube, name: str, words: str
+) -> None:
+    overlay.step("one").step("two")
+    await rest.create("a")
+    await (await player_for(kube, "one")).play_all(recorded_job(name))
+    status = await rest.end("a")
+    assert status["status"] == "failed"
+    assert status["error"]["step"] == "one"
+    assert words in status["error"]["message"]
+    assert [step["status"] for step in status["steps"]] == ["failed", "pending"]
+
+
+async def test_a_pod_lost_or_suspended_is_waited_for_and_the_step_completes_with_the_next(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    for number, name in enumerate(("job-pod-deleted", "job-suspend-running", "job-suspended")):
+        overlay.step(f"step{number}")
+    await rest.create("a")
+    for number, name in enumerate(("job-pod-deleted", "job-suspend-running", "job-suspended")):
+        await (await player_for(kube, f"step{number}")).play_all(recorded_job(name))
+    status = await rest.end("a")
+    assert (status["status"], [step["status"] for step in status["steps"]]) == ("ready", ["completed"] * 3)
+
+
+async def test_an_image_that_cannot_be_pulled_is_the_steps_message_while_it_waits(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one", message="Doing one")
+    await rest.create("a")
+    player = await player_for(kube, "one")
+    events = recorded_job("job-image-pull")
+    refused = next(number for number, event in enumerate(events) if "ErrImagePull" in str(event.container))
+    await player.play_all(events[: refused + 1])
+    told = await until_status(rest, "one", message="does not start")
+    assert told["message"].startswith("The step's container does not start: ErrImagePull: failed to pull")
+    starts = recorded_job("job-exit-0")
+    pod = next(event for event in starts if event.kind == "Pod" and "running" in event.container)
+    name = player.name_of(events[refused])
+    await kube.patch("Pod", name, {"status": pod.status}, subresource="status")
+    assert (await until_status(rest, "one", message="Doing one"))["status"] == "creating"
