@@ -21,6 +21,8 @@ from goldenpipe_steps.kit.step import Step
 
 MOST_RESTARTS = 3
 """CDI never gives up on a download; after so many failures with the same words the step does."""
+_NO_TROUBLE = ("Scratch space required", "Completed")
+"""Reasons why CDI's first Pod for an import, and its last, does not run any more; what goes with them reads like a fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ def _waits_for(volume: Object, phase: str) -> str:
     if bound.get("status") == "False" and bound.get("message"):
         return f"{phase}: {bound['message']}"
     restarts = status(volume).get("restartCount") or 0
-    if running.get("status") == "False" and running.get("message"):
+    if running.get("status") == "False" and running.get("message") and running.get("reason") not in _NO_TROUBLE:
         return f"{phase}: {running['message']}" + (f" (restarted {restarts} times)" if restarts else "")
     return ""
 
