@@ -115,10 +115,11 @@ async def test_a_recorded_failure_ends_the_build_with_its_true_words(
 async def test_a_pod_lost_or_suspended_is_waited_for_and_the_step_completes_with_the_next(
     rest: Rest, overlay: Overlay, kube: Kube
 ) -> None:
-    for number, name in enumerate(("job-pod-deleted", "job-suspend-running", "job-suspended")):
+    names = ("job-pod-deleted", "job-suspend-running", "job-suspended")
+    for number in range(len(names)):
         overlay.step(f"step{number}")
     await rest.create("a")
-    for number, name in enumerate(("job-pod-deleted", "job-suspend-running", "job-suspended")):
+    for number, name in enumerate(names):
         await (await player_for(kube, f"step{number}")).play_all(recorded_job(name))
     status = await rest.end("a")
     assert (status["status"], [step["status"] for step in status["steps"]]) == ("ready", ["completed"] * 3)

@@ -1,4 +1,4 @@
-"""Recordings of real Jobs, played to the API and read through the service's own watch: what each one means, and when."""
+"""Recordings of real Jobs, played to the API and read through the service's own watch: what each means, and when."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Recordings of a real KubeVirt, CDI and Kubernetes, from the folder `shared` beside the project where it is there.
 
-A recording is played to an API server as the controllers that were recorded would write to it, one event after the other.
+A recording is played to an API server as the controllers that were recorded would write to it, event by event.
 """
 
 from __future__ import annotations
@@ -161,4 +161,3 @@ class Player:
         for recorded, ours in {**self._uids, **self.words}.items():
             text = text.replace(recorded, ours)
         return dict(json.loads(text))
-

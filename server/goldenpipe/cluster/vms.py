@@ -41,7 +41,7 @@ def _phase(vmi: Object | None) -> str:
 
 
 def _has_run(status: Object) -> bool:
-    """A VM reads Stopped before it has ever started, too; KubeVirt writes the generation that an instance was made of."""
+    """A VM reads Stopped before it has ever started, too; with an instance comes the generation it was made of."""
     return bool(status.get("created") or status.get("observedGeneration"))
 
 

@@ -73,7 +73,9 @@ def _too_late(job: Object, last_word: str) -> Outcome:
     last_word, never_started = last_word.removeprefix(DOES_NOT_START), last_word.startswith(DOES_NOT_START)
     hint = "read the step's log; raise `timeout` in the step's template if the work honestly takes longer"
     if never_started:
-        hint = "its container never started: the words above are the node's or the scheduler's; see `kubectl describe pod`"
+        hint = (
+            "its container never started: the words above are the node's or the scheduler's; see `kubectl describe pod`"
+        )
     return Outcome(
         status="failed",
         message=f"the step did not end within its deadline of {seconds} s" + (f": {last_word}" if last_word else ""),

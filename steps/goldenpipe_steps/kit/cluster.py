@@ -13,7 +13,8 @@ CONSOLE = "guest-console-log"
 SSH_PORT = "goldenpipe.io/ssh-port"
 _TELLING = ("Failure", "Synchronized", "Provisioning", "PodScheduled", "Ready")
 """Conditions that may say why a VMI ended; others, such as LiveMigratable, have a message all its life."""
-_SAYS_NOTHING = ("GuestNotRunning", "PodTerminating", "PodNotExists")
+SAYS_NOTHING = ("GuestNotRunning", "PodTerminating", "PodNotExists", "VMINotExists", "VMIConditionMissing")
+"""Reasons of the condition Ready that go with any end, and any start."""
 
 
 async def watch_one(kube: Kube, kind: str, name: str) -> AsyncGenerator[Object | None]:
@@ -46,7 +47,7 @@ def why_ended(vmi: Object | None) -> str:
         str(one["message"])
         for kind in _TELLING
         for one in conditions
-        if one.get("type") == kind and one.get("message") and one.get("reason") not in _SAYS_NOTHING
+        if one.get("type") == kind and one.get("message") and one.get("reason") not in SAYS_NOTHING
         if one.get("status") == "False" or kind == "Failure"
     ]
     if not told and status(vmi).get("phase") == "Failed":

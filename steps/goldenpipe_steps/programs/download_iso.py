@@ -22,7 +22,7 @@ from goldenpipe_steps.kit.step import Step
 MOST_RESTARTS = 3
 """CDI never gives up on a download; after so many failures with the same words the step does."""
 _NO_TROUBLE = ("Scratch space required", "Completed")
-"""Reasons why CDI's first Pod for an import, and its last, does not run any more; what goes with them reads like a fault."""
+"""Reasons why CDI's first Pod for an import, and its last, have ended; their messages read like a fault."""
 
 
 @dataclass(frozen=True, kw_only=True)

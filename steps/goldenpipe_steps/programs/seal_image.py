@@ -47,6 +47,8 @@ class _Seen:
 
     began: bool = False
     earlier: bool = False
+    through: bool = False
+    """The guest has said that all is done and that it powers off."""
     used_bytes: int | None = None
     errors: tuple[str, ...] = ()
     table: tuple[str, ...] = ()
@@ -85,6 +87,7 @@ async def _earlier_attempts(step: Step, kube: Kube) -> _Seen:
         with suppress(KubeError):
             text = b"".join([chunk async for chunk in kube.logs(pod["metadata"]["name"])]).decode(errors="replace")
             seen.earlier = seen.earlier or BEGINS in text
+            seen.through = seen.through or USED in text
             if found := re.search(rf"^{USED}(\d+)$", text, re.MULTILINE):
                 seen.used_bytes = int(found[1])
     seen.began = seen.earlier
@@ -131,6 +134,7 @@ async def _tell(step: Step, guest: Guest, seen: _Seen) -> None:
         if word == "used":
             seen.used_bytes = used_bytes(list(seen.table)) or None
             step.say(f"{USED}{seen.used_bytes or 'unknown'}")
+            seen.through = True
             step.say("Powering off")
             process.stdin.write_eof()
             await process.wait_closed()
@@ -152,6 +156,10 @@ async def _powered_off(kube: Kube, name: str, seen: _Seen) -> None:
             if vmi is None:
                 raise gone("VirtualMachineInstance", name)
             phase = status(vmi).get("phase")
+            if vmi["metadata"].get("deletionTimestamp") and not seen.through:
+                # it will end as Succeeded, too
+                message = "somebody stopped the machine before it was sealed"
+                raise Permanent(message, hint="Its disk may be half cleaned; build again.")
             if phase == "Failed":
                 reason = why_ended(vmi) or "no reason given"
                 message = f"the machine did not power off cleanly but failed: {reason}"
