@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,7 +19,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from pydantic_core import from_json
 
-from goldenpipe_kube.errors import Conflict, NotFound, Unreachable, from_answer
+from goldenpipe_kube.errors import Conflict, KubeError, NotFound, Unreachable, from_answer
 from goldenpipe_kube.kinds import KINDS, Items, Kind, Object
 from goldenpipe_kube.watching import SILENCE_SECONDS, WATCH_SECONDS, Event, Listed, list_then_watch
 
@@ -146,9 +146,16 @@ class Kube:
         """GET any path of the API as JSON (discovery, for instance)."""
         return await self._json("GET", path)
 
-    def watch(self, kind: str, *, labels: str = "", fields: str = "") -> AsyncIterator[Event | Listed]:
+    def watch(
+        self,
+        kind: str,
+        *,
+        labels: str = "",
+        fields: str = "",
+        on_trouble: Callable[[KubeError], None] | None = None,
+    ) -> AsyncIterator[Event | Listed]:
         """List, then watch, for ever; see `goldenpipe_kube.watching`."""
-        return list_then_watch(_Watchable(self, kind, labels, fields), name=kind)
+        return list_then_watch(_Watchable(self, kind, labels, fields), name=kind, on_trouble=on_trouble)
 
     async def logs(
         self, pod: str, *, container: str | None = None, follow: bool = False, tail_lines: int | None = None

@@ -12,7 +12,7 @@ from goldenpipe.service import running
 from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube
 from goldenpipe_local.api import ApiServer
-from support.recordings import Player, Recorded, recording
+from support.recordings import Player, exits, recorded_job
 from support.rest import Object, Rest
 from support.templates import Overlay
 from support.watching import until
@@ -38,13 +38,6 @@ async def kube(api: ApiServer) -> AsyncIterator[Kube]:
         yield client
 
 
-def recorded_job(name: str) -> list[Recorded]:
-    """All that happened until somebody deleted the Job."""
-    events = recording(name, "Job", "Pod")
-    ends = [number for number, event in enumerate(events) if event.kind == "Job" and event.type == "DELETED"]
-    return events[: ends[0]]
-
-
 async def job_of(kube: Kube, step: str) -> Object:
     """The Job that the service has made for a step."""
     return await until(kube, "Job", lambda job: job["metadata"]["labels"]["goldenpipe.io/step"] == step)
@@ -55,10 +48,6 @@ async def player_for(kube: Kube, step: str) -> Player:
     job = await job_of(kube, step)
     labels = job["spec"]["template"]["metadata"]["labels"]
     return Player(kube=kube, names={("Job", "step"): job["metadata"]["name"]}, labels=labels)
-
-
-def exits(event: Recorded) -> bool:
-    return event.kind == "Pod" and event.status["phase"] == "Running" and "terminated" in event.container
 
 
 async def until_status(rest: Rest, step: str, *, status: str = "", message: str = "") -> Object:

@@ -11,7 +11,7 @@ from goldenpipe.model.outcome import Outcome, outcome_of
 from goldenpipe_kube import Kube
 from goldenpipe_local.api import ApiServer
 from support.following import Follower
-from support.recordings import Player, Recorded, recording
+from support.recordings import Player, Recorded, exits, recorded_job
 
 JOB = "step"
 LABELS = {"app.kubernetes.io/managed-by": "goldenpipe", "goldenpipe.io/build": "web-3fa9c"}
@@ -41,13 +41,6 @@ async def moments(api: ApiServer, events: list[Recorded]) -> list[Moment]:
     return found
 
 
-def recorded_job(name: str) -> list[Recorded]:
-    """All that happened until somebody deleted the Job."""
-    events = recording(name, "Job", "Pod")
-    ends = [number for number, event in enumerate(events) if event.kind == "Job" and event.type == "DELETED"]
-    return events[: ends[0]]
-
-
 def delayed(events: list[Recorded], kind: str, *, seconds: float) -> list[Recorded]:
     """As they arrive where the watch of one kind is behind the other's."""
     made, *rest = sorted(events, key=lambda event: (event.type != "ADDED" or event.kind != "Job", event.at))
@@ -60,10 +53,6 @@ def decided(found: list[Moment]) -> Moment:
     after = found[found.index(first) :]
     assert {moment.outcome.status for moment in after} == {first.outcome.status}
     return first
-
-
-def exits(event: Recorded) -> bool:
-    return event.kind == "Pod" and event.status["phase"] == "Running" and "terminated" in event.container
 
 
 def is_failing(event: Recorded) -> bool:

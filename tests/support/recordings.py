@@ -69,6 +69,18 @@ def recording(name: str, *kinds: str) -> list[Recorded]:
     return [event for event in events if event.kind in kinds]
 
 
+def recorded_job(name: str) -> list[Recorded]:
+    """A Job and its Pods, until somebody deleted the Job."""
+    events = recording(name, "Job", "Pod")
+    ends = [number for number, event in enumerate(events) if event.kind == "Job" and event.type == "DELETED"]
+    return events[: ends[0]]
+
+
+def exits(event: Recorded) -> bool:
+    """The container of a Job's Pod has ended, and nobody else has said so yet."""
+    return event.kind == "Pod" and event.status["phase"] == "Running" and "terminated" in event.container
+
+
 def _events(path: Path) -> Iterator[Recorded]:
     for line in path.read_text().splitlines():
         event = json.loads(line)

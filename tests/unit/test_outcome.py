@@ -84,3 +84,36 @@ def test_a_job_that_failed_without_a_pod_tells_its_own_reason() -> None:
 
 def test_a_completed_job_counts_even_if_its_pod_is_gone() -> None:
     assert outcome_of(job(condition("Complete")), []).status == "completed"
+
+
+def deleting(found: Object) -> Object:
+    return {**found, "metadata": {**found["metadata"], "deletionTimestamp": "2026-01-01T00:01:00Z"}}
+
+
+def test_the_exit_of_a_pod_that_is_being_deleted_waits_for_the_jobs_word() -> None:
+    assert outcome_of(job(), [deleting(pod(0, "ended by a signal"))]).status == "running"
+    assert outcome_of(job(), [deleting(pod(20, "ended by a signal"))]).status == "running"
+    assert outcome_of(job(condition("Complete")), [deleting(pod(0, "done"))]).message == "done"
+
+
+def test_a_job_that_is_going_to_fail_is_never_called_completed() -> None:
+    outcome = outcome_of(job(condition("FailureTarget", "DeadlineExceeded")), [deleting(pod(0))])
+    assert (outcome.status, outcome.message) == ("failed", "the step did not end within its deadline of 60 s")
+
+
+def test_words_and_facts_are_not_lost_when_the_jobs_watch_is_ahead_of_the_pods() -> None:
+    assert outcome_of(job(condition("Complete")), [pod()]).status == "running"
+    assert outcome_of(job(condition("Failed", "BackoffLimitExceeded")), [pod()]).status == "running"
+
+
+def test_a_deadline_tells_the_last_word_of_the_step() -> None:
+    late = job(condition("Failed", "DeadlineExceeded"))
+    assert outcome_of(late, [], last_word="Installing nginx (3 of 7)").message.endswith(
+        "60 s: Installing nginx (3 of 7)"
+    )
+
+
+def test_a_pod_without_its_containers_status_is_judged_by_its_phase() -> None:
+    bare = pod()
+    bare["status"] = {"phase": "Succeeded"}
+    assert outcome_of(job(condition("Complete")), [bare]).status == "completed"

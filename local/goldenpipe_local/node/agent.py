@@ -132,7 +132,7 @@ class NodeAgent:
         for informer in self._informers.values():
             self._spawn(stack, informer.run(), f"watch of {informer.kind}")
         for informer in self._informers.values():
-            await informer.synced.wait()
+            await informer.listed()
         self._pods.start()
         self._instances.start()
         self._exports.start()

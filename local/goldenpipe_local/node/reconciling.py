@@ -8,7 +8,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from goldenpipe_kube import Conflict, Kube, KubeError, Listed, Object
+from goldenpipe_kube import KINDS, Conflict, Kube, KubeError, Listed, NotFound, Object
 from goldenpipe_local.node.objects import name_of, uid_of
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,14 @@ LONGEST_RETRY = 30.0
 _REMEMBERED = 1000
 """Deleted objects that are remembered, so that a late answer of an earlier request does not bring one back."""
 
+MISSING_SECONDS = 20.0
+"""How long a kind may be unknown to the API at the agent's start: a real one learns custom kinds after its own."""
+
 Handler = Callable[[Object], None]
+
+
+class KindMissing(Exception):
+    """The API does not serve a kind that the node works with."""
 
 
 class Informer:
@@ -34,6 +41,34 @@ class Informer:
         self._handlers: list[Handler] = []
         self._gone: deque[str] = deque(maxlen=_REMEMBERED)
         self._released = False
+        self._missing_since: float | None = None
+        self._missing = asyncio.Event()
+
+    async def listed(self) -> None:
+        """Return once all there is has been told; `KindMissing` if the API does not know the kind."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.synced, self._missing)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not self.synced.is_set():
+            kind = KINDS[self.kind]
+            words = f"the API does not serve {kind.plural} ({kind.api_version}), which this node works with: "
+            raise KindMissing(f"{words}install the definitions of KubeVirt and CDI, then start again")
+
+    def _on_trouble(self, error: KubeError) -> None:
+        """A watch goes on trying; at the start somebody waits for it."""
+        if self.synced.is_set():
+            return
+        log.warning("%s cannot be listed, trying again: %s", self.kind, error)
+        now = asyncio.get_running_loop().time()
+        if not isinstance(error, NotFound):
+            self._missing_since = None
+            return
+        self._missing_since = now if self._missing_since is None else self._missing_since
+        if now - self._missing_since >= MISSING_SECONDS:
+            self._missing.set()
 
     def subscribe(self, handler: Handler) -> None:
         """Call the handler with each object that is new, changed or gone."""
@@ -60,7 +95,7 @@ class Informer:
         return obj
 
     async def run(self) -> None:
-        async for event in self._kube.watch(self.kind):
+        async for event in self._kube.watch(self.kind, on_trouble=self._on_trouble):
             if isinstance(event, Listed):
                 self._compare({uid_of(item) for item in event.items})
                 self.synced.set()
