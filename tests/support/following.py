@@ -17,7 +17,7 @@ class Follower:
     """What the service would have seen by now."""
 
     def __init__(self) -> None:
-        self.seen = Seen()
+        self.seen = Seen(lambda _: True)
         self._news = asyncio.Event()
 
     @classmethod
