@@ -129,22 +129,12 @@ async def test_a_job_deleted_behind_our_back_fails_the_build_and_says_so(
 ) -> None:
     overlay.step("one", f"echo started; read _ < {overlay.gate('never')}").step("two")
     await rest.create("a")
-    await log_line(rest, "a", "one", "started")
+    await rest.log_line("a", "one", "started")
     await kube.delete("Job", status_job(await kube.list("Job")))
     status = await rest.end("a")
     assert status["status"] == "failed"
     assert "was deleted while it ran" in status["error"]["message"]
     assert overlay.ran() == ["one"]
-
-
-async def log_line(rest: Rest, image: str, step: str, line: str) -> None:
-    """Return when the step's log has this line."""
-    url = f"{rest.address}{IMAGES}/{image}/steps/{step}/logs"
-    async with rest.session.get(url, params={"follow": "true"}) as answer:
-        async for found in answer.content:
-            if found.decode().strip() == line:
-                return
-    raise AssertionError(line)
 
 
 async def test_a_log_can_be_followed_while_the_step_runs_until_it_ends(rest: Rest, overlay: Overlay) -> None:
@@ -167,7 +157,7 @@ async def test_deleting_a_running_build_stops_its_step_and_leaves_nothing(
     pid = tmp_path / "pid"
     overlay.step("one", f"echo $$$$ > {pid}; echo started; read _ < {overlay.gate('never')}")
     await rest.create("a")
-    await log_line(rest, "a", "one", "started")
+    await rest.log_line("a", "one", "started")
     await rest.call("DELETE", f"{IMAGES}/a")
     _ = [status async for status in rest.statuses("a")]
     assert (await rest.call("GET", f"{IMAGES}/a"))[0] == 404

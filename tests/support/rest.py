@@ -51,3 +51,12 @@ class Rest:
         async for document in self.statuses(name, seconds=seconds):
             last = document
         return last
+
+    async def log_line(self, name: str, step: str, line: str, *, seconds: float = 60) -> None:
+        """Return when the step's log has this line."""
+        url = f"{self.address}/api/v1/images/{name}/steps/{step}/logs?follow=true"
+        async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=seconds)) as answer:
+            async for found in answer.content:
+                if found.decode().strip() == line:
+                    return
+        raise AssertionError(line)
