@@ -122,7 +122,7 @@ async def test_a_build_succeeds_after_kill_9_at_any_write_and_no_step_runs_twice
 
     deaths = await die_at_every_write(lives, real, act=build, check=check)
     if not real:
-        stored = {"create", "admit", "_step", "note_object", "note_job", "complete_step", "enter", "end"}
+        stored = {"create", "admit", "start_step", "note_object", "note_job", "complete_step", "enter", "end"}
         assert stored | {"POST jobs", "POST secrets", "POST datavolumes", "DELETE secrets"} <= deaths
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import multiprocessing
 import os
 import signal
@@ -118,19 +119,37 @@ class _Fate:
 
 @contextlib.contextmanager
 def _mortal_store(fate: _Fate) -> Any:
-    transact = Writer._transact
+    run = Writer.run
 
-    def mortal_transact(self: Writer, work: Callable[[sqlite_utils.Database], Result]) -> Result:
-        assert self._database is not None
-        before = self._database.conn.total_changes
-        result = transact(self, work)
-        if self._database.conn.total_changes != before:
-            fate.wrote(work.__qualname__.removeprefix("Store.").partition(".")[0])
+    async def mortal_run(self: Writer, work: Callable[[sqlite_utils.Database], Result], **more: Any) -> Result:
+        changed = False
+
+        def watched(database: sqlite_utils.Database) -> Result:
+            nonlocal changed
+            before = database.conn.total_changes
+            result = work(database)
+            changed = database.conn.total_changes != before
+            return result
+
+        what = _method()
+        result = await run(self, watched, **more)
+        if changed:
+            fate.wrote(what)
         return result
 
-    Writer._transact = mortal_transact  # type: ignore[method-assign]
+    Writer.run = mortal_run  # type: ignore[method-assign]
     yield
-    Writer._transact = transact  # type: ignore[method-assign]
+    Writer.run = run  # type: ignore[method-assign]
+
+
+def _method() -> str:
+    """The name of the store's method that is being called."""
+    frame, names = inspect.currentframe(), list[str]()
+    while frame is not None:
+        if Path(frame.f_code.co_filename).name == "store.py":
+            names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return names[-1]
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,24 @@ _NODE = "local"
 _GOODBYE_SECONDS = 0.2
 
 
+class Node:
+    """The node agent, which a test may stop and start; what it runs goes on meanwhile."""
+
+    def __init__(self, start: Callable[[], NodeAgent]) -> None:
+        self._start = start
+        self._agent: NodeAgent | None = None
+
+    async def start(self) -> None:
+        agent = self._start()
+        await agent.__aenter__()
+        self._agent = agent
+
+    async def stop(self) -> None:
+        agent, self._agent = self._agent, None
+        if agent:
+            await agent.__aexit__(None, None, None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
     """What a test needs to know of it."""
@@ -29,6 +47,8 @@ class Cluster:
     """The service's: on a real control plane by the token of its own service account."""
     admin: Path
     """May everything: for the test's own looking, and for what stands in for other parts of a cluster."""
+    node: Node | None = None
+    """Where it is not a part of the whole local cluster."""
 
 
 @asynccontextmanager
@@ -43,14 +63,17 @@ async def cluster_on(plane: ControlPlane, data_dir: Path) -> AsyncIterator[Clust
     async with await Kube.connect(admin) as kube:
         # a Pod without a service account is refused, and the Job controller would wait before it tries again
         await until(kube, "ServiceAccount", lambda _: True, name="default")
-        async with virt_api(plane, kube), NodeAgent(kube, data_dir, step_kubeconfig=step, node_name=_NODE):
+        node = Node(lambda: NodeAgent(kube, data_dir, step_kubeconfig=step, node_name=_NODE))
+        async with virt_api(plane, kube):
+            await node.start()
             scheduler = asyncio.create_task(schedule(admin, _NODE))
             try:
-                yield Cluster(kubeconfig=service, admin=admin)
+                yield Cluster(kubeconfig=service, admin=admin, node=node)
             finally:
                 ended = scheduler.done()
                 scheduler.cancel()
                 await asyncio.gather(scheduler, return_exceptions=not ended)
                 plane.must("DELETE", f"/api/v1/namespaces/{namespace}")
+                await node.stop()
         # servers tell nobody when TLS has said goodbye on connections that they closed; the API server needs a moment
         await asyncio.sleep(_GOODBYE_SECONDS)

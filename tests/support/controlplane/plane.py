@@ -142,6 +142,16 @@ class ControlPlane:
             raise RuntimeError(message)
         return answer
 
+    def compact(self) -> None:
+        """Let etcd forget all that is not the present."""
+        revision = self._etcd("/v3/maintenance/status", {})["header"]["revision"]
+        self._etcd("/v3/kv/compaction", {"revision": revision, "physical": True})
+
+    def _etcd(self, path: str, body: Object) -> Any:
+        url = f"http://127.0.0.1:{self._etcd_port}{path}"
+        with urllib.request.urlopen(url, json.dumps(body).encode(), timeout=_REQUEST_SECONDS) as answer:
+            return json.loads(answer.read())
+
     def write_kubeconfig(self, path: Path, user: Object, *, namespace: str = NAMESPACE) -> Path:
         """For a user with a token or a client certificate, as a kubeconfig's `user` has them."""
         cluster = {"server": self.address, "certificate-authority-data": self._authority.data}

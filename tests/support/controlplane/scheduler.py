@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+
+import aiohttp
 
 from goldenpipe_kube import Event, Kube
 from support.api import Api
@@ -16,6 +19,9 @@ async def schedule(kubeconfig: Path, node: str) -> None:
                 continue
             name = event.object["metadata"]["name"]
             binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": node}}
-            answer = await api.call("POST", f"/api/v1/namespaces/{kube.namespace}/pods/{name}/binding", binding)
-            # it may have been deleted, or bound a moment ago
-            assert answer.status in (201, 404, 409), answer.body
+            path = f"/api/v1/namespaces/{kube.namespace}/pods/{name}/binding"
+            # where the API server is gone, so is the watch, and its next list brings the Pod again
+            with contextlib.suppress(aiohttp.ClientError):
+                answer = await api.call("POST", path, binding)
+                # it may have been deleted, or bound a moment ago
+                assert answer.status in (201, 404, 409), answer.body
