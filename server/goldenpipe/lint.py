@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
+
+import yaml
 
 from goldenpipe.planning.context import Guest, Keys, Names, build_context, request_context
 from goldenpipe.settings import ClusterSettings
+from goldenpipe.templating.answers import answer_paths, render_answer
 from goldenpipe.templating.bundle import Bundle, TemplateError
 from goldenpipe.templating.leaves import Renderer, read_document
 from goldenpipe.templating.steps import (
@@ -40,6 +44,7 @@ _FACTS: Object = {
     "package_manager": "apt",
 }
 """Facts that the built-in steps tell, as later steps may use them."""
+_ANY_STEP = StepTemplate(name="sample", summary="Any step with a guest.", needs_vm=True)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -57,7 +62,7 @@ def lint(overlays: Iterable[Path] = ()) -> list[Finding]:
         bundle = Bundle.read(overlays)
     except TemplateError as error:
         return [_finding(error)]
-    found = [*_pipeline_faults(bundle), *_script_faults(bundle)]
+    found = [*_pipeline_faults(bundle), *_script_faults(bundle), *_answer_faults(bundle)]
     for path in bundle.files:
         if match := re.fullmatch(r"steps/([^/]+)\.yaml", path):
             found += _step_faults(bundle, match[1])
@@ -115,6 +120,41 @@ def _script_faults(bundle: Bundle) -> list[Finding]:
         for path, text in bundle.files.items()
         if path.startswith("scripts/") and path.endswith(".sh") and not text.startswith("#!")
     ]
+
+
+def _answer_faults(bundle: Bundle) -> list[Finding]:
+    """Each answer file is filled for every sample; what is YAML or XML by its name must be that afterwards."""
+    found: list[Finding] = []
+    for path in answer_paths(bundle):
+        try:
+            for request in sample_requests():
+                text = render_answer(bundle, path, job_context(bundle, _ANY_STEP, request))
+                if check := _FORMATS.get(path.rpartition(".")[2]):
+                    found += [Finding(path=path, line=None, message=words) for words in check(text)]
+        except TemplateError as error:
+            found.append(_finding(error))
+    return found
+
+
+def _yaml_faults(text: str) -> Iterator[str]:
+    try:
+        yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        yield f"is not valid YAML once it is filled: {' '.join(str(error).split())}"
+
+
+def _xml_faults(text: str) -> Iterator[str]:
+    try:
+        expat.ParserCreate().Parse(text.encode(), True)
+    except expat.ExpatError as error:
+        yield f"is not well-formed XML once it is filled: {error}"
+
+
+_FORMATS: dict[str, Callable[[str], Iterator[str]]] = {
+    "yaml": _yaml_faults,
+    "yml": _yaml_faults,
+    "xml": _xml_faults,
+}
 
 
 def _step_faults(bundle: Bundle, name: str) -> list[Finding]:

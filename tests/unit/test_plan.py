@@ -60,6 +60,14 @@ def test_a_changed_template_changes_the_id() -> None:
     assert before[4] != after[4]
 
 
+def test_a_changed_answer_file_changes_the_id_of_the_step_whose_manifest_uses_it() -> None:
+    secret = "kind: Secret\nmetadata: {name: s}\nstringData: {a: \"{{ answer('a.cfg') }}\"}\n"
+    files = {**BUNDLE.files, "manifests/cloud-init.yaml": secret}
+    before, after = (ids(plan(bundle=Bundle({**files, "answers/a.cfg": text}))) for text in ("one", "two"))
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+
+
 def test_names_with_dots_become_dns_labels_where_kubernetes_wants_them() -> None:
     found = plan(name="ubuntu-22.04-golden-with-a-very-long-name-indeed-it-is-very-lo")
     assert "." not in found.build

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from goldenpipe.lint import job_context, lint, sample_requests
+from goldenpipe.templating.answers import answers
 from goldenpipe.templating.bundle import Bundle, TemplateError
 from goldenpipe.templating.leaves import Renderer, read_document
 from goldenpipe.templating.steps import StepTemplate, merge, read_pipelines, read_step, render_job
@@ -130,3 +131,35 @@ def test_lint_names_file_and_line_of_every_fault_of_an_overlay(tmp_path: Path) -
         ("steps/guess.yaml", 4),
         ("pipelines/mine.yaml", None),
     }
+
+
+def test_an_answer_file_is_filled_from_what_its_manifest_may_use() -> None:
+    bundle = Bundle({"answers/a.cfg": "host {{ name }}\n{{ answer('b.sh') }}", "answers/b.sh": "echo {{ name }}"})
+    assert fill("a: '{{ answer(\"a.cfg\") }}'", name="x", answer=answers(bundle)) == {"a": "host x\necho x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("one\ntwo {{ guess }}", "answers/a.cfg:2", "'guess' is undefined"),
+        ("one\n\n{% if %}", "answers/a.cfg:3", "not valid Jinja"),
+        ("one\n{{ 1 / 0 }}\n", "answers/a.cfg:2", "division"),
+        ("{{ answer('none.cfg') }}", "answers/none.cfg", "no such answer file; there are: answers/a.cfg"),
+    ],
+)
+def test_a_fault_in_an_answer_file_names_the_file_and_the_line_there(text: str, place: str, words: str) -> None:
+    bundle = Bundle({"answers/a.cfg": text})
+    with pytest.raises(TemplateError, match=words) as caught:
+        fill("a: '{{ answer(\"a.cfg\") }}'", answer=answers(bundle))
+    assert str(caught.value).startswith(f"{place}: ")
+
+
+def test_lint_finds_an_answer_file_that_its_installer_could_not_read(tmp_path: Path) -> None:
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "team.xml").write_text("<a>{{ request.name }}</b>")
+    (tmp_path / "answers" / "team.yaml").write_text("a: [{{ request.cpu }}\n")
+    (tmp_path / "answers" / "team.cfg").write_text("fine\n{{ settings.no_such_setting }}\n")
+    found = {finding.path: finding for finding in lint([tmp_path])}
+    assert "not well-formed XML" in found["answers/team.xml"].message
+    assert "not valid YAML" in found["answers/team.yaml"].message
+    assert found["answers/team.cfg"].line == 2

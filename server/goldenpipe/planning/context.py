@@ -10,6 +10,7 @@ from goldenpipe.model.base_image import base_by_name
 from goldenpipe.model.quantities import parse_bytes
 from goldenpipe.model.request import BUILD_USER
 from goldenpipe.settings import ClusterSettings
+from goldenpipe.templating.answers import answers
 from goldenpipe.templating.bundle import Bundle
 from goldenpipe.templating.leaves import read_documents
 
@@ -91,6 +92,7 @@ def build_context(
         "scripts": [_script(bundle, script, at) for at, script in enumerate(customizations["scripts"], start=1)],
         "package_names": _package_names(bundle),
         "keys": asdict(keys) if keys else None,
+        "answer": answers(bundle),
     }
 
 

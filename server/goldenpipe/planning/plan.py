@@ -15,6 +15,7 @@ from goldenpipe.model.request import ImageRequest
 from goldenpipe.model.status import StepStatus
 from goldenpipe.planning.context import Guest, Names, build_context, request_context
 from goldenpipe.settings import ClusterSettings
+from goldenpipe.templating.answers import answer_paths
 from goldenpipe.templating.bundle import Bundle
 from goldenpipe.templating.leaves import Renderer
 from goldenpipe.templating.steps import (
@@ -93,6 +94,8 @@ def _chained_ids(document: Object, bundle: Bundle, templates: list[StepTemplate]
     ids = [_digest(base)]
     for template in templates:
         texts = [bundle.text(path) for path in (template.path, JOB, *(f"manifests/{m}" for m in template.manifests))]
+        if any("answer(" in text for text in texts):
+            texts += [bundle.files[path] for path in answer_paths(bundle)]
         params = render_input(template, renderer)
         size = len(json.dumps(params).encode())
         if size > LARGEST_INPUT:

@@ -8,7 +8,8 @@ Jinja is sandboxed and an undefined name is an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -98,6 +99,11 @@ def _expression(text: str) -> TemplateExpression:
     return _JINJA.compile_expression(text, undefined_to_none=False)
 
 
+def render_text(path: str, text: str, context: Mapping[str, Any]) -> str:
+    """A whole text that is no YAML; `TemplateError` with the line of the first fault."""
+    return str(_guarded(path, None, lambda: _template(text).render(context)))
+
+
 class Renderer:
     """Fills leaves from one context."""
 
@@ -121,15 +127,15 @@ class Renderer:
 
     def test(self, path: str, expression: str) -> bool:
         """Whether an expression without braces, as in `when:`, is true."""
-        return bool(self._guarded(path, expression, lambda: self._evaluate(expression)))
+        return bool(_guarded(path, _line(expression), lambda: self._evaluate(expression)))
 
     def _leaf(self, path: str, text: str) -> Any:
         if "{{" not in text and "{%" not in text:
             return str(text)
         one = _ONE_EXPRESSION.fullmatch(text)
         if one and "{%" not in text:
-            return self._guarded(path, text, lambda: self._evaluate(one["expression"]))
-        return self._guarded(path, text, lambda: _template(text).render(self._context))
+            return _guarded(path, _line(text), lambda: self._evaluate(one["expression"]))
+        return _guarded(path, _line(text), lambda: _template(text).render(self._context))
 
     def _evaluate(self, expression: str) -> Any:
         value = _expression(expression)(**self._context)
@@ -137,19 +143,31 @@ class Renderer:
             value._fail_with_undefined_error()
         return value
 
-    def _guarded(self, path: str, text: str, render: Any) -> Any:
-        line = getattr(text, "line", None)
-        try:
-            return render()
-        except TemplateSyntaxError as error:
-            raise TemplateError(path, line, f"is not valid Jinja: {error.message}") from error
-        except UndefinedError as error:
-            raise TemplateError(
-                path, line, f"{error.message} (docs/templates.md lists what a template may use)"
-            ) from error
-        except SecurityError as error:
-            raise TemplateError(path, line, f"is not allowed in a template: {error.message}") from error
-        except TemplateError:
-            raise
-        except Exception as error:
-            raise TemplateError(path, line, f"{type(error).__name__}: {error}") from error
+
+def _line(text: str) -> int | None:
+    """The line of a leaf that knows it; texts of no file know none."""
+    return getattr(text, "line", None)
+
+
+def _guarded(path: str, line: int | None, render: Callable[[], Any]) -> Any:
+    """What `render` gives; its faults with the file and this line, or else the line that Jinja names."""
+    try:
+        return render()
+    except TemplateSyntaxError as error:
+        raise TemplateError(path, line or error.lineno, f"is not valid Jinja: {error.message}") from error
+    except UndefinedError as error:
+        message = f"{error.message} (docs/templates.md lists what a template may use)"
+        raise TemplateError(path, line or _line_of(error), message) from error
+    except SecurityError as error:
+        message = f"is not allowed in a template: {error.message}"
+        raise TemplateError(path, line or _line_of(error), message) from error
+    except TemplateError:
+        raise
+    except Exception as error:
+        raise TemplateError(path, line or _line_of(error), f"{type(error).__name__}: {error}") from error
+
+
+def _line_of(error: Exception) -> int | None:
+    """The template's line, where the error came through one: Jinja writes it into the traceback."""
+    lines = [at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == "<template>"]
+    return lines[-1] if lines else None
