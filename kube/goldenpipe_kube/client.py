@@ -137,6 +137,13 @@ class Kube:
         async with self._request("PUT", path, body=body or {}, accept="*/*"):
             pass
 
+    async def screenshot(self, instance: str) -> bytes:
+        """PNG of what a running VirtualMachineInstance shows."""
+        path = self._path("VirtualMachineInstance", instance, "vnc/screenshot")
+        path = path.replace("/apis/kubevirt.io/", "/apis/subresources.kubevirt.io/")
+        async with self._request("GET", path, accept="*/*") as answer:
+            return await answer.read()
+
     async def healthy(self) -> None:
         """Return if the API answers and is ready; raise `KubeError` with the reason if not."""
         async with self._request("GET", "/readyz", accept="*/*", seconds=5.0):

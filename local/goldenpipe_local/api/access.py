@@ -89,6 +89,7 @@ USERS: tuple[User, ...] = (
             _rule("", "pods persistentvolumeclaims", *_READ),
             _rule("", "pods/log", "get"),
             _rule("subresources.kubevirt.io", "virtualmachines/start virtualmachines/stop", "update"),
+            _rule("subresources.kubevirt.io", "virtualmachineinstances/vnc/screenshot", "get"),
         ),
     ),
 )
@@ -111,7 +112,9 @@ class Access:
             entries += new
             write_private(path, yaml.safe_dump({"users": entries}, sort_keys=False))
         tokens = {entry["name"]: str(entry["token"]) for entry in entries}
-        return cls(tokens, {entry["name"]: _user(entry) for entry in entries})
+        # what our own users may do is for this version to say; the file keeps their tokens, and users of others
+        ours = {user.name: user for user in USERS}
+        return cls(tokens, {entry["name"]: ours.get(entry["name"]) or _user(entry) for entry in entries})
 
     @property
     def users(self) -> list[str]:

@@ -18,6 +18,7 @@ from goldenpipe_local.api.reading import Reading
 from goldenpipe_local.api.registry import Registry
 from goldenpipe_local.api.requests import Request, read_request
 from goldenpipe_local.api.scheduler import bind
+from goldenpipe_local.api.screenshots import Screenshots
 from goldenpipe_local.api.writing import Writing
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ Handler = Callable[[Request], Awaitable[web.StreamResponse]]
 class Front:
     """The one handler of the application."""
 
-    def __init__(self, *, registry: Registry, access: Access, reading: Reading, logs: Logs) -> None:
+    def __init__(
+        self, *, registry: Registry, access: Access, reading: Reading, logs: Logs, screenshots: Screenshots
+    ) -> None:
         self._registry = registry
         self._access = access
         self._reading = reading
@@ -51,6 +54,7 @@ class Front:
             "stop": ("update", machines.act),
             "restart": ("update", machines.act),
             "log": ("get", logs.serve),
+            "vnc/screenshot": ("get", screenshots.serve),
             "binding": ("create", self._bind),
         }
 

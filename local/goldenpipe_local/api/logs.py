@@ -9,9 +9,9 @@ from aiohttp import web
 
 from goldenpipe_kube import Object
 from goldenpipe_local.api.errors import ApiError, bad_request
+from goldenpipe_local.api.kubelets import kubelet_address
 from goldenpipe_local.api.registry import Registry
 from goldenpipe_local.api.requests import Request
-from goldenpipe_local.api.resources import BY_KEY
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,11 @@ class Logs:
     async def serve(self, request: Request) -> web.StreamResponse:
         pod = self._registry.get(request.resource, request.in_namespace, request.name).object
         container = _container(pod, request.query("container"))
-        address = self._kubelet_of(pod)
+        node_name = pod["spec"].get("nodeName")
+        if not node_name:
+            message = f"pod {request.name} does not have a host assigned"
+            raise bad_request(message)
+        address = kubelet_address(self._registry, node_name)
         query = {key: value for key, value in request.http.query.items() if key in _PASSED_ON}
         url = f"{address}/containerLogs/{request.in_namespace}/{request.name}/{container}"
         limit = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
@@ -39,24 +43,8 @@ class Logs:
                 return await _pass_on(request.http, upstream)
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             words = str(error) or type(error).__name__
-            message = f'Get "{url}": the node {pod["spec"]["nodeName"]} does not answer: {words}'
+            message = f'Get "{url}": the node {node_name} does not answer: {words}'
             raise ApiError(500, "InternalError", message) from error
-
-    def _kubelet_of(self, pod: Object) -> str:
-        name = pod["metadata"]["name"]
-        node_name = pod["spec"].get("nodeName")
-        if not node_name:
-            message = f"pod {name} does not have a host assigned"
-            raise bad_request(message)
-        node = self._registry.get(BY_KEY["nodes"], "", node_name).object
-        status = node.get("status") or {}
-        addresses = {item["type"]: item["address"] for item in status.get("addresses") or []}
-        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
-        if "InternalIP" not in addresses or not port:
-            message = f"the node {node_name} has not said where its logs are served: is it ready?"
-            raise ApiError(500, "InternalError", message)
-        host = addresses["InternalIP"]
-        return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
 def _container(pod: Object, asked: str) -> str:

@@ -29,7 +29,11 @@ _JSON = "application/json"
 _YAML = "application/yaml"
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_SUBRESOURCES = {"pods": ("log", "binding"), "virtualmachines.kubevirt.io": ("start", "stop", "restart")}
+_SUBRESOURCES = {
+    "pods": ("log", "binding"),
+    "virtualmachines.kubevirt.io": ("start", "stop", "restart"),
+    "virtualmachineinstances.kubevirt.io": ("vnc/screenshot",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class Request:
     @property
     def group(self) -> str:
         """The API group as access rules see it."""
-        if self.subresource in _SUBRESOURCES["virtualmachines.kubevirt.io"]:
+        if self.resource.group == "kubevirt.io" and self.subresource in _SUBRESOURCES.get(self.resource.key, ()):
             return SUBRESOURCES_GROUP
         return self.resource.group
 
@@ -131,9 +135,10 @@ def read_request(http: web.Request) -> Request:
     namespace: str | None = None
     if len(rest) >= 3 and rest[0] == "namespaces" and rest[2] not in {"status", "finalize"}:
         namespace, rest = rest[1], rest[2:]
-    if not 1 <= len(rest) <= 3:
+    if not 1 <= len(rest) <= 4:
         raise no_such_path()
-    plural, name, subresource = (*rest, "", "")[:3]
+    plural, name, *below = *rest, *("",) * (2 - len(rest))
+    subresource = "/".join(below)
     resource = _resource(group, version, plural, subresource)
     _check_place(resource, namespace, name, subresource)
     verb = _verb(http, name, subresource)

@@ -25,6 +25,7 @@ from goldenpipe_local.api.reading import BOOKMARK_SECONDS, Reading
 from goldenpipe_local.api.registry import Registry
 from goldenpipe_local.api.resources import BY_KEY
 from goldenpipe_local.api.scheduler import scheduler
+from goldenpipe_local.api.screenshots import Screenshots
 from goldenpipe_local.api.store import HISTORY, Store
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,13 @@ class ApiServer:
         await stack.enter_async_context(event_expiry(registry))
         session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
         reading = Reading(registry, bookmark_seconds=self._bookmark_seconds)
-        front = Front(registry=registry, access=access, reading=reading, logs=Logs(registry, session))
+        front = Front(
+            registry=registry,
+            access=access,
+            reading=reading,
+            logs=Logs(registry, session),
+            screenshots=Screenshots(registry, session),
+        )
         certificates = Certificates.ensure(self._data_dir, self._host)
         await self._listen(stack, front, certificates.context())
         stack.callback(front.close)

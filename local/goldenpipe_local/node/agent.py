@@ -109,6 +109,7 @@ class NodeAgent:
             certificate=certificate,
             pods=pods,
             exports=self._exports,
+            screenshot=self._instances.screenshot,
         )
 
     async def __aenter__(self) -> Self:

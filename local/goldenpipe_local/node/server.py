@@ -1,8 +1,9 @@
-"""The node's HTTPS server: logs for the API server, exports for who has their token."""
+"""The node's HTTPS server: logs and screenshots for the API server, exports for who has their token."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -35,6 +36,7 @@ class NodeServer:
         certificate: NodeCertificate,
         pods: Informer,
         exports: ExportController,
+        screenshot: Callable[[str], Awaitable[bytes | None]],
     ) -> None:
         self._folder = folder
         self._pods_folder = pods_folder
@@ -42,6 +44,7 @@ class NodeServer:
         self._certificate = certificate
         self._pods = pods
         self._exports = exports
+        self._screenshot = screenshot
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -52,6 +55,7 @@ class NodeServer:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
+        app.router.add_get("/screenshots/{namespace}/{name}", self._screen)
         app.router.add_get("/exports/{namespace}/{name}/disk.qcow2", self._export)
         app.router.add_get("/healthz", self._health)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS)
@@ -105,6 +109,12 @@ class NodeServer:
         if isinstance(container.state(), NotStarted):
             raise _waiting(pod, name)
         return LogSource(path=container.log, timed=True, is_over=lambda: not isinstance(container.state(), Running))
+
+    async def _screen(self, request: web.Request) -> web.Response:
+        picture = await self._screenshot(request.match_info["name"])
+        if picture is None:
+            raise web.HTTPConflict(text="VMI is not running, or has no display")
+        return web.Response(body=picture, content_type="image/png")
 
     async def _export(self, request: web.Request) -> web.StreamResponse:
         token = request.headers.get(TOKEN_HEADER) or request.query.get(TOKEN_HEADER) or ""

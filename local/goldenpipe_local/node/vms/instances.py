@@ -99,6 +99,12 @@ class InstanceController:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def screenshot(self, name: str) -> bytes | None:
+        """PNG of what an instance shows; None if it shows nothing."""
+        instance = self._instances.get(name)
+        machine = self._machines.get(uid_of(instance)) if instance else None
+        return await machine.screenshot() if machine else None
+
     def _on_pod(self, pod: Object) -> None:
         if is_launcher(pod):
             for owner in pod["metadata"].get("ownerReferences") or []:

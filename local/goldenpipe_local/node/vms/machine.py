@@ -34,6 +34,7 @@ KVM_TRIAL_SECONDS = 60.0
 QUIT_SECONDS = 30.0
 BUTTON_SECONDS = 5.0
 """Seconds between two presses of the power button: a guest that still boots does not hear the first."""
+SCREENSHOT = "screen.png"
 _RECORD_SECONDS = 5.0
 
 
@@ -93,6 +94,7 @@ class Machine:
         self._stop_asked = asyncio.Event()
         self._qmp: monitor.Monitor | None = None
         self._connected = asyncio.Event()
+        self._drawing = asyncio.Lock()
         self.view = View()
 
     @property
@@ -110,6 +112,21 @@ class Machine:
         """Press the power button; what still runs after so many seconds is ended."""
         self._deadline = time.monotonic() + max(seconds, 0.0)
         self._stop_asked.set()
+
+    async def screenshot(self) -> bytes | None:
+        """PNG of what the machine shows; None while it does not run, or where it has no display."""
+        path = self._folder / SCREENSHOT
+        async with self._drawing:
+            if self._qmp is None:
+                return None
+            try:
+                await self._qmp.screenshot(SCREENSHOT)
+                return path.read_bytes()
+            except (monitor.QMPError, OSError) as error:
+                log.info("no screenshot of %s: %s", self._hardware.name, error)
+                return None
+            finally:
+                path.unlink(missing_ok=True)
 
     async def run(self) -> None:
         """Run until the machine has ended; may be called again for the same folder after a restart of the agent."""

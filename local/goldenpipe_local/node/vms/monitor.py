@@ -92,6 +92,10 @@ class Monitor:
     async def press_power_button(self) -> None:
         await self._client.execute("system_powerdown")
 
+    async def screenshot(self, name: str) -> None:
+        """Write what the machine shows as a PNG file of its folder."""
+        await self._client.execute("screendump", {"filename": name, "format": "png"})
+
     async def quit(self) -> None:
         await self._client.execute("quit")
 
