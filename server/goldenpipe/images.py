@@ -18,6 +18,7 @@ from goldenpipe.cluster.seen import Seen
 from goldenpipe.cluster.vms import vm_document, vm_status
 from goldenpipe.engine.engine import Engine
 from goldenpipe.engine.logs import Logs
+from goldenpipe.engine.screenshots import Screenshots
 from goldenpipe.errors import Fault, ImageNotFound, InvalidRequest, NotReady, Unavailable
 from goldenpipe.model.base_image import Base, base_by_name
 from goldenpipe.model.build import Build
@@ -42,6 +43,7 @@ class ImagesParts:
     seen: Seen
     engine: Engine
     logs: Logs
+    screenshots: Screenshots
     changes: Changes
     settings: ClusterSettings
     file_urls: bool
@@ -135,6 +137,18 @@ class Images:
                 await asyncio.wait(rings, return_when=asyncio.FIRST_COMPLETED)
 
         return moments
+
+    async def screenshot(self, name: str) -> bytes:
+        """PNG of what the image's VM shows, or showed when its build failed."""
+        build = await self.get(name)
+        if picture := await self._parts.screenshots.take(build):
+            return picture
+        if picture := await self._parts.screenshots.read(build.id):
+            return picture
+        kept = "none was kept: no VM ran when its build failed, or the cluster gave no picture of it"
+        no_vm = "no VM of it runs now"
+        message = f"there is no screenshot of image {name!r}: {kept if build.state is BuildState.FAILED else no_vm}"
+        raise ImageNotFound(message)
 
     @asynccontextmanager
     async def export(self, name: str) -> AsyncIterator[Download]:

@@ -21,6 +21,7 @@ from goldenpipe.engine.engine import Engine, Parts
 from goldenpipe.engine.logs import Logs
 from goldenpipe.engine.objects import Objects
 from goldenpipe.engine.progress import ProgressNotes
+from goldenpipe.engine.screenshots import Screenshots
 from goldenpipe.images import Images, ImagesParts
 from goldenpipe.metrics import Metrics
 from goldenpipe.settings import Settings
@@ -52,12 +53,14 @@ async def running(settings: Settings, *, kubeconfig: Path | None) -> AsyncIterat
         notes = ProgressNotes(store)
         logs = Logs(settings.data_dir / "logs", kube, notes.note)
         stack.push_async_callback(logs.close)
+        screenshots = Screenshots(settings.data_dir / "screenshots", kube, seen)
         parts = Parts(
             store=store,
             kube=kube,
             seen=seen,
             objects=Objects(kube, seen, store, settings.cluster),
             logs=logs,
+            screenshots=screenshots,
             metrics=metrics,
             max_builds=settings.max_builds,
         )
@@ -70,6 +73,7 @@ async def running(settings: Settings, *, kubeconfig: Path | None) -> AsyncIterat
                 seen=seen,
                 engine=engine,
                 logs=logs,
+                screenshots=screenshots,
                 changes=changes,
                 settings=settings.cluster,
                 file_urls=settings.local,

@@ -94,6 +94,41 @@ async def test_a_killed_qemu_fails_the_build_that_works_in_it(
     await nothing_is_left(kube, tmp_path)
 
 
+async def test_the_last_screen_of_a_failed_build_is_kept_until_the_image_is_deleted(
+    rest: Rest, overlay: Overlay, kube: Kube, tmp_path: Path
+) -> None:
+    gate = overlay.gate("go")
+    booted(overlay).step("work", f"echo at work; read _ < {gate}; exit 20", needs_vm=True)
+    await create(rest, boot_disk(tmp_path, "up\n", HANG))
+    await at_work(rest)
+    running = await picture(rest)
+    await asyncio.to_thread(gate.open)
+    assert (await rest.end("a"))["status"] == "failed"
+    await nothing_is_left(kube, tmp_path)
+    assert await picture(rest) == running
+    assert (await rest.call("DELETE", f"{IMAGES}/a"))[0] == 200
+    await rest.end("a")
+    assert (await rest.call("GET", f"{IMAGES}/a/screenshot"))[0] == 404
+    assert not list((tmp_path / "data/screenshots").iterdir())
+
+
+async def picture(rest: Rest) -> bytes:
+    async with rest.session.get(f"{rest.address}{IMAGES}/a/screenshot") as answer:
+        assert (answer.status, answer.content_type) == (200, "image/png")
+        found = await answer.read()
+        assert found.startswith(b"\x89PNG")
+        return found
+
+
+async def test_a_build_that_failed_without_a_vm_says_that_it_has_no_screenshot(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("work", "exit 20")
+    await rest.create("a")
+    assert (await rest.end("a"))["status"] == "failed"
+    status, document = await rest.call("GET", f"{IMAGES}/a/screenshot")
+    assert status == 404
+    assert "no VM ran when its build failed" in document["error"]
+
+
 async def test_deleting_the_build_vm_fails_the_build_with_that_reason(
     rest: Rest, overlay: Overlay, kube: Kube, tmp_path: Path
 ) -> None:

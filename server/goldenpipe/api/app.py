@@ -33,6 +33,7 @@ def make_app(use_cases: Images, metrics: Metrics) -> web.Application:
             web.delete(image, images.delete),
             web.get(f"{image}/status", images.status),
             web.get(f"{image}/steps/{{step}}/logs", images.log),
+            web.get(f"{image}/screenshot", images.screenshot),
             web.get(f"{image}/export", images.export, allow_head=False),
             web.get("/api/v1/vms", vms),
             web.get("/api/v1/vms/{name}", vm),

@@ -73,6 +73,11 @@ async def log(request: web.Request) -> web.StreamResponse:
     return await _stream(request, web.StreamResponse(headers=headers), chunks)
 
 
+async def screenshot(request: web.Request) -> web.Response:
+    picture = await request.app[IMAGES].screenshot(request.match_info["name"])
+    return web.Response(body=picture, content_type="image/png", headers={"Cache-Control": "no-store"})
+
+
 async def export(request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
     async with request.app[IMAGES].export(name) as download:

@@ -142,6 +142,14 @@ class Client:
                     raise
             pauses.wait()
 
+    def screenshot(self, name: str) -> bytes:
+        """PNG of what the image's VM shows, or showed when its build failed."""
+        try:
+            with self._open("GET", f"images/{_segment(name)}/screenshot") as answer:
+                return answer.read()
+        except _CONNECTION_LOST as error:
+            raise self._unreachable(error) from error
+
     def open_export(self, name: str) -> http.client.HTTPResponse:
         """The sealed disk as a stream of qcow2."""
         return self._open("GET", f"images/{_segment(name)}/export", seconds=self.limits.silence)

@@ -14,8 +14,6 @@ from goldenpipe_kube import Kube
 Object = dict[str, Any]
 Wanted = tuple[str, str]
 """Kind and name."""
-_IMAGE = ("DataSource", "DataVolume", "PersistentVolumeClaim")
-"""Kinds that are the image itself."""
 _FOLLOWERS = {"VirtualMachine": "VirtualMachineInstance", "DataVolume": "PersistentVolumeClaim"}
 """What goes with an object, and must be gone before the object counts as gone."""
 
@@ -27,8 +25,9 @@ class Cleanup:
         self._kube, self._seen = kube, seen
 
     async def after_success(self, build: Build) -> list[str]:
-        """The VM and the secrets go; the disk, the DataSource and the finished Jobs stay."""
-        return await self._delete(build, [wanted for wanted in _made(build) if wanted[0] not in _IMAGE])
+        """The VMs, the secrets and the installer's ISO go; disk, DataSource and the finished Jobs stay."""
+        image = [("DataSource", build.name), ("DataVolume", build.pvc), ("PersistentVolumeClaim", build.pvc)]
+        return await self._delete(build, [wanted for wanted in _made(build) if wanted not in image])
 
     async def after_failure(self, build: Build) -> list[str]:
         """All but the finished Jobs goes; those stay for `kubectl logs` until their TTL or the image's deletion."""

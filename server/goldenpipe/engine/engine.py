@@ -16,6 +16,7 @@ from goldenpipe.engine.cleanup import Cleanup
 from goldenpipe.engine.logs import Logs
 from goldenpipe.engine.objects import NotOurs, Objects
 from goldenpipe.engine.queue import WorkQueue
+from goldenpipe.engine.screenshots import Screenshots
 from goldenpipe.metrics import Metrics
 from goldenpipe.model.build import Build, BuildError, Step
 from goldenpipe.model.outcome import DOES_NOT_START, Outcome, outcome_of
@@ -47,6 +48,7 @@ class Parts:
     seen: Seen
     objects: Objects
     logs: Logs
+    screenshots: Screenshots
     metrics: Metrics
     max_builds: int
 
@@ -57,6 +59,7 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self._store, self._kube, self._seen = parts.store, parts.kube, parts.seen
         self._objects, self._logs, self._metrics = parts.objects, parts.logs, parts.metrics
+        self._screenshots = parts.screenshots
         self._max_builds = parts.max_builds
         self._cleanup = Cleanup(parts.kube, parts.seen)
         self._bundles: dict[str, Bundle] = {}
@@ -164,7 +167,7 @@ class Engine:
             return found
         log.info("build %s: step %s starts", build.id, step.name, extra=_extra("step", build, step))
         for obj in await self._objects.ensure_manifests(build, step, bundle):
-            if obj["kind"] == "VirtualMachine":
+            if (obj["kind"], obj["metadata"]["name"]) == ("VirtualMachine", build.vm):
                 await self._store.note_vm(build.id, obj["metadata"]["uid"])
         job = await self._objects.ensure_job(build, step, bundle)
         await self._store.note_job(build.id, step.position, job["metadata"]["uid"])
@@ -210,6 +213,7 @@ class Engine:
         return await self._end(build, BuildState.SUCCEEDED)
 
     async def _clean_up(self, build: Build) -> bool:
+        await self._screenshots.keep(build)
         await self._logs.settle(build.id, _SETTLE_SECONDS)
         if left := await self._cleanup.after_failure(build):
             self._wait_for(build, left)
@@ -229,6 +233,7 @@ class Engine:
             self._wait_for(build, left)
             return False
         await self._logs.remove(build.id)
+        self._screenshots.remove(build.id)
         await self._store.forget(build.id)
         self._seen.forget(build.id)
         log.info("build %s: image %s deleted", build.id, build.name, extra=_extra("delete", build, None))

@@ -187,6 +187,23 @@ def test_logs_of_a_step_that_does_not_exist_names_those_that_do(wire: Wire, run:
 DISK = b"QFI\xfb" + b"x" * 3_000_000
 
 
+def test_a_screenshot_is_a_file_or_the_servers_reason(wire: Wire, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "screen.png"
+    wire.on("GET images/img/screenshot", Answer(b"\x89PNG\r\n\x1a\n..."))
+    assert run("screenshot", "img", "--out", str(out)).code == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    wire.on("GET images/img/screenshot", Answer(b"<html>"))
+    ended = run("screenshot", "img", "--out", str(out))
+    assert ended.code == 1
+    assert "no PNG" in ended.err
+    wire.on(
+        "GET images/img/screenshot",
+        document({"error": "there is no screenshot of image 'img': no VM of it runs now"}, 404),
+    )
+    assert "no VM of it runs now" in run("screenshot", "img", "--out", str(tmp_path / "b.png")).err
+    assert [path.name for path in tmp_path.glob("*.p*")] == ["screen.png"]
+
+
 def test_export_leaves_a_whole_file_and_no_part(wire: Wire, run: Run, tmp_path: Path) -> None:
     wire.on("GET images/img/export", Answer(DISK))
     out = tmp_path / "img.qcow2"
