@@ -89,7 +89,7 @@ USERS: tuple[User, ...] = (
             _rule("", "pods persistentvolumeclaims", *_READ),
             _rule("", "pods/log", "get"),
             _rule("subresources.kubevirt.io", "virtualmachines/start virtualmachines/stop", "update"),
-            _rule("subresources.kubevirt.io", "virtualmachineinstances/vnc/screenshot", "get"),
+            _rule("subresources.kubevirt.io", "virtualmachineinstances/vnc", "get"),
         ),
     ),
 )

@@ -57,8 +57,9 @@ class Request:
 
     @property
     def place(self) -> str:
-        """The resource as access rules see it."""
-        return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+        """The resource as access rules see it: of vnc/screenshot they know no more than vnc."""
+        first = self.subresource.partition("/")[0]
+        return f"{self.resource.plural}/{first}" if first else self.resource.plural
 
     @property
     def in_namespace(self) -> str:

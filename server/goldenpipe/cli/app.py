@@ -26,7 +26,7 @@ COMMANDS = {
     "logs": ("goldenpipe.cli.logs", "logs", "Print what the steps of an image printed."),
     "vms": ("goldenpipe.cli.vms", "vms", "List the build VMs."),
     "delete": ("goldenpipe.cli.images", "delete", "Delete an image, or cancel its build."),
-    "screenshot": ("goldenpipe.cli.screenshot", "screenshot", "Save what an image's VM shows as a picture."),
+    "screenshot": ("goldenpipe.cli.screenshot", "screenshot", "Save what an image's VM shows, as a PNG."),
     "export": ("goldenpipe.cli.export", "export", "Download an image's disk as qcow2."),
     "lint": ("goldenpipe.cli.lint", "lint", "Check templates before they are used."),
     "doctor": ("goldenpipe.cli.doctor", "doctor", "Tell what this machine or cluster can and cannot do."),

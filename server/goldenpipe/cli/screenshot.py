@@ -24,7 +24,10 @@ _PNG = b"\x89PNG\r\n"
 )
 @client_command
 def screenshot(options: Options, name: str, out: Path) -> None:
-    """Save what an image's VM shows, or showed when its build failed."""
+    """Save what an image's VM shows, as a PNG.
+
+    Of a build that failed while its VM ran, what that showed last.
+    """
     picture = options.client().screenshot(name)
     if not picture.startswith(_PNG):
         raise CliError(f"what the server sent as screenshot of {name} is no PNG; is the address right?")

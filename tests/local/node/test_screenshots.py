@@ -53,5 +53,5 @@ async def test_steps_may_look_at_the_screen_and_the_job_controller_may_not(
     async with await Kube.connect(local_api.kubeconfig_of("step")) as step:
         assert (await step.screenshot("vm")).startswith(PNG)
     async with await Kube.connect(local_api.kubeconfig_of("jobs")) as jobs:
-        with pytest.raises(Forbidden, match="vnc/screenshot"):
+        with pytest.raises(Forbidden, match="virtualmachineinstances/vnc"):
             await jobs.screenshot("vm")

@@ -18,6 +18,7 @@ RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("cdi.kubevirt.io", "datasources", ("create", "delete", "get")),
     ("kubevirt.io", "virtualmachines", ("create", "delete", "get", "list", "watch")),
     ("kubevirt.io", "virtualmachineinstances", ("delete", "get", "list", "watch")),
+    ("subresources.kubevirt.io", "virtualmachineinstances/vnc", ("get",)),
     ("export.kubevirt.io", "virtualmachineexports", ("create", "delete", "list", "watch")),
 )
 """API group, resource, verbs: what the service does. Steps have accounts of their own."""
