@@ -49,7 +49,7 @@ class LocalCluster:
             jobs = await stack.enter_async_context(await Kube.connect(api.kubeconfig_of("jobs")))
             await stack.enter_async_context(JobController(jobs))
             node = await stack.enter_async_context(await Kube.connect(api.kubeconfig_of("node")))
-            await stack.enter_async_context(NodeAgent(node, self._data_dir, step_kubeconfig=api.kubeconfig_of("step")))
+            await stack.enter_async_context(NodeAgent(node, self._data_dir, step_kubeconfig=api.kubeconfig_of_account))
             self._stack = stack.pop_all()
         return self
 

@@ -19,6 +19,7 @@ from goldenpipe.templating.leaves import Renderer, read_document
 from goldenpipe.templating.steps import (
     JOB,
     StepTemplate,
+    head_of,
     line_of,
     read_pipelines,
     read_step,
@@ -211,7 +212,7 @@ def job_context(bundle: Bundle, step: StepTemplate, request: Object, settings: C
         guest=guest,
         keys=keys if step.needs_vm else None,
     )
-    head = step.model_dump(include={"name", "summary", "timeout", "retries", "needs_vm", "api"})
+    head = head_of(step, Renderer(context))
     return {**context, "step": {**head, "job": "sample-01-step", "chained_id": "0", "labels": {"sample": "yes"}}}
 
 

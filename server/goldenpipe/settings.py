@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+Seconds = Annotated[int, Field(gt=0)]
+AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,11 +19,13 @@ class ClusterSettings:
     step_image: str = "goldenpipe-steps:latest"
     """Container image of the built-in steps; the local node runs the command as a process instead."""
     step_service_account: str = "goldenpipe-step"
-    """Service account of steps that declare `api: true`."""
+    """Service account of steps that declare `api: true` and name none of their own."""
     storage_class: str | None = None
     """Storage class of image disks; None: CDI's default virtualization class."""
-    access_mode: str | None = None
+    access_mode: AccessMode | None = None
     """Access mode of image disks; None: what CDI's storage profile says."""
+    immediate_binding: bool = True
+    """Whether image disks are bound before a VM uses them; false for node-local storage, where the VM goes first."""
     iso_size: str = "16Gi"
     """Size of the volume that an installer ISO is downloaded into, where its server does not say how large it is."""
     look_at_base_image: bool = True
@@ -28,11 +35,21 @@ class ClusterSettings:
     """VirtualMachineClusterPreference of build VMs and published images; None: none."""
     instancetype: str | None = None
     """VirtualMachineClusterInstancetype published as the image's default; None: none."""
-    ssh_port: int = 22
+    network: str | None = None
+    """NetworkAttachmentDefinition that build VMs use instead of the Pod network; None: the Pod network."""
+    ssh_port: Annotated[int, Field(ge=1, le=65535)] = 22
     """TCP port of the guest's SSH server, where the VMI does not name one itself."""
-    ssh_timeout_seconds: int = 300
+    pending_timeout_seconds: Seconds = 900
+    """How long a disk may wait for its volume or its importer before the step gives up."""
+    import_timeout_seconds: Seconds = 7_200
+    """How long a download into a disk may take, with all that CDI tries again by itself."""
+    boot_timeout_seconds: Seconds = 300
+    """How long a VM whose disk is filled may take until it runs and has an address."""
+    ssh_timeout_seconds: Seconds = 300
     """How long a booted guest may take until it answers SSH; emulated guests need about 40 s."""
-    job_ttl_seconds: int = 86_400
+    poweroff_timeout_seconds: Seconds = 300
+    """How long a sealed guest may take to power off."""
+    job_ttl_seconds: Annotated[int, Field(ge=0)] = 86_400
     """How long finished Jobs stay for `kubectl logs`; the service keeps the logs for as long as the image."""
     node_selector: dict[str, str] = field(default_factory=dict)
     """Where step pods and build VMs may run."""

@@ -22,7 +22,7 @@ def begin(cluster: Cluster, steps: Runner) -> Start:
 
     async def start_step(name: str, *, guest: Guest | None = None, **params: Any) -> Run:
         document = cluster.document(**params)
-        environ = dict(cluster.environ)
+        environ = cluster.environ(name)
         if guest:
             environ["GOLDENPIPE_SSH"] = str(guest.ssh_folder)
             if name == "seal_image":
@@ -252,7 +252,7 @@ async def test_an_unfinished_image_is_not_published(
 
 
 async def test_a_dead_api_is_a_temporary_failure(cluster: Cluster, steps: Runner) -> None:
-    environ = cluster.environ
+    environ = cluster.environ("publish_image")
     await cluster.server.__aexit__(None, None, None)
     step = await steps.start("publish_image", cluster.document(), **environ)
     async with asyncio.timeout(30):

@@ -20,6 +20,8 @@ from goldenpipe.cli.serve import serve
 from goldenpipe.cli.settings_file import read_settings
 from goldenpipe.metrics import Metrics
 from goldenpipe.model.status import BuildState
+from goldenpipe.templating.bundle import Bundle
+from goldenpipe.templating.steps import read_step
 from goldenpipe_kube import schema_faults
 from support.controlplane.audit import Right, rights_in
 from support.markdown import ROOT, read
@@ -30,17 +32,12 @@ Object = dict[str, Any]
 BASE, INGRESS, MONITORING = "manifests", "manifests/overlays/ingress", "manifests/overlays/monitoring"
 ALL = pytest.mark.parametrize("folder", [BASE, INGRESS, MONITORING])
 PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
-STEP_RIGHTS = {
-    ("", "persistentvolumeclaims", "get"),
-    ("", "pods", "list"),
-    ("", "pods/log", "get"),
-    ("cdi.kubevirt.io", "datasources", "get"),
-    *(("cdi.kubevirt.io", "datavolumes", verb) for verb in ("get", "list", "watch")),
-    *(("kubevirt.io", "virtualmachines", verb) for verb in ("get", "list", "watch")),
-    *(("kubevirt.io", "virtualmachineinstances", verb) for verb in ("get", "list", "watch")),
-    ("subresources.kubevirt.io", "virtualmachines/start", "update"),
-}
-"""What the step programs call; the service's own rights are those that `goldenpipe doctor` asks for."""
+STEPS = sorted(
+    account
+    for name in Bundle.read().files
+    if name.startswith("steps/") and (account := read_step(Bundle.read(), name[6:-5]).service_account)
+)
+"""The service accounts that the built-in steps name; what each may do, the tests of the steps run with."""
 
 
 @cache
@@ -80,18 +77,28 @@ def test_the_service_has_the_rights_that_doctor_asks_for_and_no_more() -> None:
     assert rights("goldenpipe") == {(group, resource, verb) for group, resource, verbs in RIGHTS for verb in verbs}
 
 
-def test_a_step_has_exactly_the_rights_that_the_step_programs_use() -> None:
-    assert rights("goldenpipe-step") == STEP_RIGHTS
+def test_every_step_that_calls_the_api_has_an_account_of_its_own_and_only_those_have_one() -> None:
+    bundle = Bundle.read()
+    for template in (read_step(bundle, name[6:-5]) for name in bundle.files if name.startswith("steps/")):
+        own = f"goldenpipe-step-{template.name.replace('_', '-')}"
+        assert template.service_account == (own if template.api else None), template.name
+
+
+def test_only_the_step_that_boots_the_vm_can_change_anything_and_only_start_it() -> None:
+    for role in (*STEPS, "goldenpipe-step"):
+        changing = {right for right in rights(role) if right[2] not in ("get", "list", "watch")}
+        start = {("subresources.kubevirt.io", "virtualmachines/start", "update")}
+        assert changing == (start if role == "goldenpipe-step-create-vm" else set()), role
 
 
 def test_nobody_can_list_secrets_or_change_what_runs() -> None:
-    for role in ("goldenpipe", "goldenpipe-step"):
+    for role in ("goldenpipe", "goldenpipe-step", *STEPS):
         assert {verb for _, resource, verb in rights(role) if resource == "secrets"} <= {"get", "create", "delete"}
         assert {verb for *_, verb in rights(role)} & {"*", "patch", "escalate", "bind", "impersonate"} == set()
     assert {obj["kind"] for obj in rendered(BASE)} & {"ClusterRole", "ClusterRoleBinding"} == set()
 
 
-@pytest.mark.parametrize("name", ["goldenpipe", "goldenpipe-step"])
+@pytest.mark.parametrize("name", ["goldenpipe", "goldenpipe-step", *STEPS])
 def test_each_role_is_bound_to_the_account_of_its_name_alone(name: str) -> None:
     binding = one("RoleBinding", name)
     account = {"kind": "ServiceAccount", "name": name, "namespace": "goldenpipe-system"}

@@ -72,7 +72,14 @@ def test_names_with_dots_become_dns_labels_where_kubernetes_wants_them() -> None
     found = plan(name="ubuntu-22.04-golden-with-a-very-long-name-indeed-it-is-very-lo")
     assert "." not in found.build
     assert all(len(step.job) <= 63 and "." not in step.job for step in found.steps)
-    assert found.vm.startswith(found.pvc)
+    assert len(found.vm) <= 63
+    assert found.vm.startswith("golden-image-ubuntu-22.04-golden-with-")
+    assert found.vm.endswith(found.build[-6:])
+
+
+def test_a_vm_is_named_like_its_image_and_build() -> None:
+    found = plan(name="ubuntu-22.04-golden")
+    assert found.vm == f"{found.pvc}{found.build[-6:]}"
 
 
 def test_the_same_request_at_another_moment_is_another_build() -> None:

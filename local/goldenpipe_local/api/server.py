@@ -12,7 +12,7 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from goldenpipe_local.api.access import DEFAULT_NAMESPACE, Access
+from goldenpipe_local.api.access import DEFAULT_NAMESPACE, STEP_ACCOUNT, STEP_ACCOUNTS, Access
 from goldenpipe_local.api.certificates import Certificates
 from goldenpipe_local.api.collector import collector
 from goldenpipe_local.api.database import Database
@@ -67,8 +67,13 @@ class ApiServer:
         return self._data_dir / "kubeconfig"
 
     def kubeconfig_of(self, user: str) -> Path:
-        """The kubeconfig of another user: node, jobs or step."""
+        """The kubeconfig of another user: node, jobs, or a service account of steps."""
         return self.kubeconfig if user == "admin" else self._data_dir / f"kubeconfig-{user}"
+
+    def kubeconfig_of_account(self, account: str) -> Path:
+        """Of a service account; those that are not made here have the rights of steps without one of their own."""
+        known = {user.name for user in STEP_ACCOUNTS}
+        return self.kubeconfig_of(account if account in known else STEP_ACCOUNT)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:

@@ -20,6 +20,7 @@ from goldenpipe_local.node.files import private_folder
 from goldenpipe_local.node.node_object import NodeObject
 from goldenpipe_local.node.pods.claims import Claims
 from goldenpipe_local.node.pods.controller import PodController
+from goldenpipe_local.node.pods.environment import StepKubeconfig
 from goldenpipe_local.node.reconciling import Informer
 from goldenpipe_local.node.server import NodeServer
 from goldenpipe_local.node.vms.accelerator import AcceleratorChoice
@@ -45,7 +46,7 @@ class NodeAgent:
     """
 
     def __init__(
-        self, kube: Kube, data_dir: Path, *, step_kubeconfig: Path | None = None, node_name: str = "local"
+        self, kube: Kube, data_dir: Path, *, step_kubeconfig: StepKubeconfig | None = None, node_name: str = "local"
     ) -> None:
         self._kube = kube
         # paths go into other processes, which run in other folders
@@ -56,7 +57,7 @@ class NodeAgent:
         self._build(step_kubeconfig)
         self._stack = AsyncExitStack()
 
-    def _build(self, step_kubeconfig: Path | None) -> None:
+    def _build(self, step_kubeconfig: StepKubeconfig | None) -> None:
         kube, events, seen = self._kube, self._events, self._informers
         pods, volumes, claims = seen["Pod"], seen["DataVolume"], seen["PersistentVolumeClaim"]
         instances, machines, exports = (

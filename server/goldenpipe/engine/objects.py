@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncssh
 
-from goldenpipe.cluster.labels import BUILD, STEP, build_labels, label
+from goldenpipe.cluster.labels import BUILD, build_labels, label, step_labels
 from goldenpipe.cluster.seen import Seen
 from goldenpipe.cluster.vms import guest_address, guest_port
 from goldenpipe.model.build import Build, Step
@@ -17,7 +17,7 @@ from goldenpipe.settings import ClusterSettings
 from goldenpipe.store import Store
 from goldenpipe.templating.bundle import Bundle
 from goldenpipe.templating.leaves import Renderer
-from goldenpipe.templating.steps import StepTemplate, read_step, render_input, render_job, render_manifests
+from goldenpipe.templating.steps import StepTemplate, head_of, read_step, render_input, render_job, render_manifests
 from goldenpipe_kube import Kube
 
 Object = dict[str, Any]
@@ -56,9 +56,10 @@ class Objects:
     async def ensure_job(self, build: Build, step: Step, bundle: Bundle) -> Object:
         """The step's input Secret, then its Job."""
         template = read_step(bundle, step.name)
-        renderer = Renderer(self._context(build, step, template, bundle, None))
-        labels = _step_labels(build, step)
-        document = self._input(build, step, template, render_input(template, renderer))
+        context = self._context(build, step, template, bundle, None)
+        renderer = Renderer(context)
+        labels = step_labels(build.name, build.id, step.name)
+        document = self._input(build, step, context, render_input(template, renderer))
         secret: Object = {
             "apiVersion": "v1",
             "kind": "Secret",
@@ -82,8 +83,8 @@ class Objects:
             raise NotOurs(found)
         return found
 
-    def _input(self, build: Build, step: Step, template: StepTemplate, params: Object) -> Object:
-        guest = self.guest(build) if template.needs_vm else None
+    def _input(self, build: Build, step: Step, context: Object, params: Object) -> Object:
+        guest = self.guest(build) if context["step"]["needs_vm"] else None
         return {
             "step": step.name,
             "image": build.name,
@@ -93,7 +94,7 @@ class Objects:
             "disk": build.pvc,
             "guest": {"address": guest.address, "port": guest.port, "user": guest.user} if guest else None,
             "chained_id": step.chained_id,
-            "timeout_seconds": template.timeout,
+            "timeout_seconds": context["step"]["timeout"],
             "params": params,
         }
 
@@ -115,8 +116,8 @@ class Objects:
             guest=self.guest(build),
             keys=keys,
         )
-        head = template.model_dump(include={"name", "summary", "timeout", "retries", "needs_vm", "api"})
-        labels = _step_labels(build, step)
+        head = head_of(template, Renderer(context))
+        labels = step_labels(build.name, build.id, step.name)
         return {**context, "step": {**head, "job": step.job, "chained_id": step.chained_id, "labels": labels}}
 
     async def _keys(self, build: Build) -> Keys:
@@ -131,10 +132,6 @@ class Objects:
             host_private=data["host-privatekey"],
             host_public=data["host-public-key"],
         )
-
-
-def _step_labels(build: Build, step: Step) -> dict[str, str]:
-    return {**build_labels(build.name, build.id), STEP: step.name}
 
 
 def _new_keys() -> Keys:

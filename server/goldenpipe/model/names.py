@@ -52,6 +52,17 @@ def build_id(image: str, identity: str) -> str:
     return f"{slug}-{hashlib.sha256(identity.encode()).hexdigest()[:5]}"
 
 
+def disk_name(image: str) -> str:
+    """The image's DataVolume and claim."""
+    return f"golden-image-{image}"
+
+
+def vm_name(image: str, build: str) -> str:
+    """The build VM, with the build's five digits; cut where KubeVirt's own objects for it would get too long a name."""
+    digits = build.rpartition("-")[2]
+    return f"{disk_name(image)[: LONGEST_NAME - len(digits) - 1].strip('-.')}-{digits}"
+
+
 def job_name(build: str, position: int, step: str) -> str:
     """The Job of a build's step: sorted by position in `kubectl get jobs`."""
     return f"{build}-{position:02}-{step.replace('_', '-')[:26].strip('-')}"

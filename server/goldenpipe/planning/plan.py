@@ -10,7 +10,7 @@ from typing import Any
 
 from goldenpipe.errors import Fault, InvalidRequest
 from goldenpipe.model.build import Step
-from goldenpipe.model.names import build_id, job_name
+from goldenpipe.model.names import build_id, disk_name, job_name, vm_name
 from goldenpipe.model.request import ImageRequest
 from goldenpipe.model.status import StepStatus
 from goldenpipe.planning.context import Guest, Names, build_context, request_context
@@ -66,9 +66,8 @@ def plan_build(request: ImageRequest, bundle: Bundle, settings: ClusterSettings,
         )
         for position, (template, chained_id) in enumerate(zip(templates, ids, strict=True), start=1)
     )
-    suffix = build.rpartition("-")[2]
-    disk = f"golden-image-{request.name}"
-    return Plan(build=build, pipeline=pipeline.name, pvc=disk, vm=f"{disk}-{suffix}", steps=steps)
+    disk, vm = disk_name(request.name), vm_name(request.name, build)
+    return Plan(build=build, pipeline=pipeline.name, pvc=disk, vm=vm, steps=steps)
 
 
 def choose_pipeline(request: Object, bundle: Bundle) -> Pipeline:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from goldenpipe.templating.bundle import Bundle, TemplateError
 from goldenpipe.templating.leaves import Renderer, read_document, read_documents
@@ -30,6 +30,18 @@ def _seconds(value: Any) -> Any:
     return value
 
 
+def _timeout(value: Any) -> Any:
+    """An expression waits until there is something to work it out with; anything else is a number of seconds now."""
+    return value if isinstance(value, str) and "{{" in value else _positive(_seconds(value))
+
+
+def _positive(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        message = f"is {value!r}; seconds or a duration such as 1h30m are expected"
+        raise ValueError(message)
+    return value
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         message = f"must be text, this is {value!r}; put it in quotes"
@@ -39,7 +51,7 @@ def _text(value: Any) -> str:
 
 Text = Annotated[str, PlainValidator(_text)]
 """Text that stays the object that was read, for that knows its line."""
-Seconds = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
+Timeout = Annotated[int | str, PlainValidator(_timeout)]
 
 
 class StepTemplate(BaseModel):
@@ -51,11 +63,12 @@ class StepTemplate(BaseModel):
     summary: str = Field(min_length=1)
     when: Text = "true"
     message: str = ""
-    timeout: Seconds = 1800
+    timeout: Timeout = 1800
     retries: int = Field(default=2, ge=0, le=10)
     weight: int = Field(default=1, ge=1, le=1000)
     needs_vm: bool = False
     api: bool = False
+    service_account: Text | None = None
     ends_vm: bool = False
     manifests: list[str] = Field(default_factory=list)
     input: Object = Field(default_factory=dict)
@@ -137,6 +150,20 @@ def line_of(document: Any, place: tuple[int | str, ...], *, whole: bool = False)
         elif whole:
             return None
     return line
+
+
+def head_of(step: StepTemplate, renderer: Renderer) -> Object:
+    """What manifests and Job may read of the step's head, with its timeout in seconds."""
+    head = step.model_dump(include={"name", "summary", "retries", "needs_vm", "api"})
+    account = renderer.fill(step.path, step.service_account)
+    return {**head, "timeout": _timeout_of(step, renderer), "service_account": account}
+
+
+def _timeout_of(step: StepTemplate, renderer: Renderer) -> int:
+    try:
+        return _positive(_seconds(renderer.fill(step.path, step.timeout)))
+    except ValueError as error:
+        raise TemplateError(step.path, getattr(step.timeout, "line", None), f"timeout: {error}") from error
 
 
 def render_manifests(bundle: Bundle, step: StepTemplate, renderer: Renderer) -> list[Object]:

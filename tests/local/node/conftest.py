@@ -35,7 +35,7 @@ def start_agent(local_api: ApiServer, tmp_path: Path, left_running: None) -> Sta
     async def start() -> AsyncIterator[NodeAgent]:
         async with (
             await Kube.connect(local_api.kubeconfig_of("node")) as connection,
-            NodeAgent(connection, tmp_path, step_kubeconfig=local_api.kubeconfig_of("step")) as agent,
+            NodeAgent(connection, tmp_path, step_kubeconfig=local_api.kubeconfig_of_account) as agent,
         ):
             yield agent
 

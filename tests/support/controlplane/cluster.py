@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from goldenpipe_kube import Kube
 from goldenpipe_local.node import NodeAgent
-from support.controlplane.installation import SERVICE, STEP, install, token_kubeconfig
+from support.controlplane.installation import SERVICE, install, step_accounts, token_kubeconfig
 from support.controlplane.plane import ControlPlane
 from support.controlplane.scheduler import schedule
 from support.controlplane.virt_api import virt_api
@@ -59,11 +59,11 @@ async def cluster_on(plane: ControlPlane, data_dir: Path) -> AsyncIterator[Clust
     admin = plane.admin_kubeconfig(data_dir / "kubeconfig-admin", namespace)
     await asyncio.to_thread(install, plane, namespace)
     service = token_kubeconfig(plane, data_dir / "kubeconfig", namespace, SERVICE)
-    step = token_kubeconfig(plane, data_dir / "kubeconfig-step", namespace, STEP)
+    steps = {each: token_kubeconfig(plane, data_dir / f"kubeconfig-{each}", namespace, each) for each in step_accounts()}
     async with await Kube.connect(admin) as kube:
         # a Pod without a service account is refused, and the Job controller would wait before it tries again
         await until(kube, "ServiceAccount", lambda _: True, name="default")
-        node = Node(lambda: NodeAgent(kube, data_dir, step_kubeconfig=step, node_name=_NODE))
+        node = Node(lambda: NodeAgent(kube, data_dir, step_kubeconfig=steps.get, node_name=_NODE))
         async with virt_api(plane, kube):
             await node.start()
             scheduler = asyncio.create_task(schedule(admin, _NODE))

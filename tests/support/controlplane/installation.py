@@ -33,6 +33,12 @@ def install(plane: ControlPlane, namespace: str) -> None:
         plane.must("POST", f"{_path(obj)}?fieldValidation=Strict", obj)
 
 
+def step_accounts() -> list[str]:
+    """The service accounts of the steps."""
+    names = [obj["metadata"]["name"] for obj in objects_of() if obj["kind"] == "ServiceAccount"]
+    return [name for name in names if name.startswith(STEP)]
+
+
 def token_kubeconfig(plane: ControlPlane, path: Path, namespace: str, account: str) -> Path:
     """By a token of this service account of the installation, as a Pod of it would get one."""
     place = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"

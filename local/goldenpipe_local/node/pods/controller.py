@@ -13,7 +13,7 @@ from goldenpipe_local.node.events import Events
 from goldenpipe_local.node.files import private_folder
 from goldenpipe_local.node.objects import is_deleting, is_launcher, name_of, phase_of, seconds_since, uid_of
 from goldenpipe_local.node.pods.container import Container, Ended, Lost, NotStarted, Running
-from goldenpipe_local.node.pods.environment import build_command
+from goldenpipe_local.node.pods.environment import StepKubeconfig, build_command
 from goldenpipe_local.node.pods.logs import tail_of_log
 from goldenpipe_local.node.pods.status import (
     creating_status,
@@ -50,7 +50,7 @@ class PodController:
         folder: Path,
         *,
         node_name: str,
-        step_kubeconfig: Path | None,
+        step_kubeconfig: StepKubeconfig | None,
         find_claim: FindClaim,
     ) -> None:
         self._kube = kube

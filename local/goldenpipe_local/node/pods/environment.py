@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,10 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _REFERENCE = re.compile(r"\$(\$|\((?P<name>[-._A-Za-z0-9]+)\))")
 
 
+StepKubeconfig = Callable[[str], Path | None]
+"""The kubeconfig with the token of a service account; None if there is none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """What to execute."""
@@ -24,15 +28,19 @@ class Command:
     env: dict[str, str]
 
 
-async def build_command(kube: Kube, pod: Object, paths: PathMap, home: Path, kubeconfig: Path | None) -> Command:
+async def build_command(
+    kube: Kube, pod: Object, paths: PathMap, home: Path, of_account: StepKubeconfig | None
+) -> Command:
     """`$(VAR)` is replaced first, as the kubelet does; then mount paths."""
     container = pod["spec"]["containers"][0]
     own = await _own_environment(kube, pod, container)
     words = [*(container.get("command") or []), *(container.get("args") or [])]
     argv = [paths.rewrite(expand(word, own)) for word in words]
     env = _node_environment(pod, home) | {key: paths.rewrite(value) for key, value in own.items()}
-    if kubeconfig and pod["spec"].get("automountServiceAccountToken") is not False:
-        env.setdefault("KUBECONFIG", str(kubeconfig))
+    if of_account and pod["spec"].get("automountServiceAccountToken") is not False:
+        kubeconfig = of_account(pod["spec"].get("serviceAccountName") or "default")
+        if kubeconfig:
+            env.setdefault("KUBECONFIG", str(kubeconfig))
     return Command(argv=argv, env=env)
 
 
