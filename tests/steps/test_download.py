@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import lzma
+import os
 import shutil
 import socket
 import ssl
@@ -53,9 +55,9 @@ Download = Callable[..., Coroutine[Any, Any, Run]]
 def download(cluster: Cluster, steps: Runner) -> Download:
     async def start_step(url: str, *, size_bytes: int = 20 * GI, **params: Any) -> Run:
         document = cluster.document(
-            url=url, checksum=None, size_bytes=size_bytes, storage_size=f"{size_bytes // GI}Gi", **params
+            url=url, size_bytes=size_bytes, storage_size=f"{size_bytes // GI}Gi", **{"checksum": None, **params}
         )
-        return await steps.start("download_iso", document, **cluster.environ)
+        return await steps.start("download_iso", document, **cluster.environ("download_iso"))
 
     return start_step
 
@@ -257,3 +259,186 @@ async def test_a_disk_deleted_meanwhile_fails_the_step(server: Server, cluster: 
     await cluster.kube.delete("DataVolume", DISK)
     assert await step.ended(10) == 20
     assert f"DataVolume {DISK} was deleted" in step.message
+
+
+LONG_AGO = "Mon, 01 Jan 2024 00:00:00 GMT"
+LATER = "Tue, 02 Jan 2024 00:00:00 GMT"
+
+
+def sha256(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+async def test_a_retry_of_the_download_never_shows_less_than_was_shown_before(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    """As CDI 1.66 was seen to do when an image was too small for its disk."""
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk("Pending")
+    step = await download(f"{server.url}/disk.img")
+    await step.line("It is raw")
+    running = {"phase": "ImportInProgress", "conditions": [condition("Running", "True", "Pod is running")]}
+    await cluster.set_status("DataVolume", DISK, progress="92.86%", **running)
+    await step.line("(93%)")
+    await cluster.set_status("DataVolume", DISK, progress="14.34%", restartCount=1, **running)
+    line = await step.line("again (restart 1)")
+    assert "%)" not in line
+    await cluster.set_status("DataVolume", DISK, progress="97.00%", restartCount=1, **running)
+    await step.line("again (restart 1) (97%)")
+    await cluster.set_status("DataVolume", DISK, phase="Succeeded", progress="100.0%")
+    assert await step.ended() == 0, step.log
+    percents = [int(line[1:4]) for line in step.lines if line.startswith("[")]
+    assert percents == sorted(percents)
+
+
+async def test_an_importer_without_memory_is_told_as_that(server: Server, cluster: Cluster, download: Download) -> None:
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk("Pending")
+    step = await download(f"{server.url}/disk.img")
+    await step.line("It is raw")
+    for restarts in range(4):
+        status = {"phase": "ImportInProgress", "restartCount": restarts, **failing("OOMKilled", "")}
+        await cluster.set_status("DataVolume", DISK, **status)
+    assert await step.ended(10) == 20
+    assert step.message == "CDI's importer was killed 3 times for lack of memory (OOMKilled)"
+    assert "podResourceRequirements" in step.extra["hint"]
+
+
+async def test_an_import_that_never_ends_is_ended_with_what_is_known_of_it(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk("Pending")
+    step = await download(f"{server.url}/disk.img", import_timeout_seconds=1.5)
+    await step.line("It is raw")
+    error = failing("Error", "unexpected EOF")
+    await cluster.set_status("DataVolume", DISK, phase="ImportInProgress", progress="40.00%", restartCount=1, **error)
+    await step.line("(40%)")
+    running = [condition("Running", "True", "Pod is running")]
+    await cluster.set_status("DataVolume", DISK, progress="12.00%", restartCount=2, conditions=running)
+    assert await step.ended(10) == 20
+    assert step.message == (
+        f"the download of {server.url}/disk.img did not end within 1.5 s: "
+        "it came to 40%, restarted 2 times, last error: unexpected EOF"
+    )
+    assert "import_timeout_seconds" in step.extra["hint"]
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("no accessMode specified in StorageProfile slow", "Is there such a storage class"),
+        ('exceeded quota: storage, requested: requests.storage=20Gi, used: 90Gi, limited: 100Gi"', "quota"),
+    ],
+)
+async def test_a_disk_that_gets_no_volume_is_not_waited_for_for_ever(
+    server: Server, cluster: Cluster, download: Download, message: str, hint: str
+) -> None:
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk("Pending")
+    conditions = [condition("Bound", "False", "ErrClaimNotValid", message)]
+    await cluster.set_status("DataVolume", DISK, conditions=conditions)
+    step = await download(f"{server.url}/disk.img", pending_timeout_seconds=1)
+    assert await step.ended(10) == 20
+    assert step.message == f"the import into {DISK} did not begin within 1.0 s: Pending: {message}"
+    assert hint in step.extra["hint"]
+
+
+@pytest.mark.parametrize("phase", ["WaitForFirstConsumer", "PendingPopulation"])
+async def test_a_disk_that_waits_for_its_vm_does_not_hold_up_the_step_before_the_vm(
+    server: Server, cluster: Cluster, download: Download, phase: str
+) -> None:
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk(phase, immediate=False)
+    step = await download(f"{server.url}/disk.img")
+    assert await step.ended(10) == 0, step.log
+    assert step.message == "The download begins when the VM starts"
+
+
+async def test_a_disk_that_was_to_be_bound_at_once_is_no_success_while_it_waits_for_a_vm(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk("PendingPopulation")
+    step = await download(f"{server.url}/disk.img", pending_timeout_seconds=1)
+    assert await step.ended(10) == 20
+    assert "PendingPopulation: the volume is bound once a VM uses it" in step.message
+
+
+async def test_a_checksum_that_cdi_does_not_know_is_checked_by_the_step(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    server.headers["Last-Modified"] = LONG_AGO
+    await cluster.make_disk("Succeeded", url=f"{server.url}/disk.img")
+    step = await download(f"{server.url}/disk.img", checksum=sha256(RAW))
+    assert await step.ended() == 0, step.log
+    assert "by a second download of 4 KiB" in step.log
+    assert f"The checksum is right: {sha256(RAW)}" in step.lines
+    assert ("/disk.img", "") in server.asked
+
+
+async def test_a_checksum_that_cdi_knows_costs_no_second_download(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk("Succeeded", url=f"{server.url}/disk.img", checksum=sha256(RAW))
+    step = await download(f"{server.url}/disk.img", checksum=sha256(RAW))
+    assert await step.ended() == 0, step.log
+    assert server.asked == [("/disk.img", "bytes=0-65535")]
+
+
+async def test_a_wrong_checksum_fails_the_step_although_the_import_goes_on(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk("ImportInProgress", url=f"{server.url}/disk.img")
+    step = await download(f"{server.url}/disk.img", checksum=sha256(b"another"))
+    assert await step.ended(10) == 20
+    words = f"expected {sha256(b'another')}, got {sha256(RAW)}"
+    assert step.message == f"the checksum of {server.url}/disk.img is wrong: {words}"
+
+
+async def test_an_image_that_changes_between_check_and_import_is_refused(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    server.headers["Last-Modified"] = LONG_AGO
+    await cluster.make_disk("ImportInProgress", url=f"{server.url}/disk.img")
+    step = await download(f"{server.url}/disk.img", checksum=sha256(RAW))
+    await step.line("The checksum is right")
+    server.headers["Last-Modified"] = LATER
+    await cluster.set_status("DataVolume", DISK, phase="Succeeded")
+    assert await step.ended(10) == 20
+    assert "changed while it was downloaded" in step.message
+
+
+async def test_an_image_newer_than_its_disk_is_not_checked_in_the_place_of_the_one_on_it(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    server.headers["Last-Modified"] = "Sun, 01 Jan 2090 00:00:00 GMT"
+    await cluster.make_disk("Succeeded", url=f"{server.url}/disk.img")
+    step = await download(f"{server.url}/disk.img", checksum=sha256(RAW))
+    assert await step.ended(10) == 20
+    assert "newer than the disk" in step.message
+
+
+async def test_a_local_file_is_checked_too(tmp_path: Path, cluster: Cluster, download: Download) -> None:
+    (tmp_path / "disk.img").write_bytes(RAW)
+    os.utime(tmp_path / "disk.img", (0, 0))
+    await cluster.make_disk("Succeeded", url=f"file://{tmp_path}/disk.img")
+    step = await download(f"file://{tmp_path}/disk.img", checksum=f"sha512:{hashlib.sha512(RAW).hexdigest()}")
+    assert await step.ended() == 0, step.log
+    assert "The checksum is right" in step.log
+
+
+async def test_what_was_checked_is_told_to_the_step_that_follows_the_import(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    server.headers["Last-Modified"] = LONG_AGO
+    await cluster.make_disk("PendingPopulation", immediate=False, url=f"{server.url}/disk.img")
+    step = await download(f"{server.url}/disk.img", checksum=sha256(RAW))
+    assert await step.ended() == 0, step.log
+    assert step.facts["checked_version"] == f"{LONG_AGO} 4096"

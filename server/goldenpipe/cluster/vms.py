@@ -66,14 +66,17 @@ def vm_document(vm: Object, vmi: Object | None) -> Object:
 
 
 def guest_address(vmi: Object | None) -> str | None:
-    """The address of the guest's pod-network interface; None while it has none.
+    """The address on the first of its template's networks; None while it has none.
 
-    A VMI that has ended keeps one, which leads nowhere (10.0.2.2).
+    A guest agent may tell of more interfaces (bridges of containers, say), in any order. A VMI that has ended keeps an
+    address, which leads nowhere (10.0.2.2).
     """
     if _phase(vmi) in ("Succeeded", "Failed"):
         return None
+    networks = (vmi or {}).get("spec", {}).get("networks") or [{}]
     interfaces = (vmi or {}).get("status", {}).get("interfaces") or []
-    return next((str(found["ipAddress"]) for found in interfaces if found.get("ipAddress")), None)
+    ours = [each for each in interfaces if each.get("name") == networks[0].get("name", each.get("name"))]
+    return next((str(found["ipAddress"]) for found in ours if found.get("ipAddress")), None)
 
 
 def guest_port(vmi: Object, default: int) -> int:

@@ -40,6 +40,17 @@ def status(obj: Object | None) -> Object:
     return dict((obj or {}).get("status") or {})
 
 
+def address_of(vmi: Object) -> str:
+    """The guest's address on the network that its steps use, the first of its template; empty while it has none.
+
+    A guest agent may tell of more interfaces (bridges of containers, say), in any order.
+    """
+    named = ((vmi.get("spec") or {}).get("networks") or [{}])[0].get("name")
+    interfaces = status(vmi).get("interfaces") or []
+    ours = [each for each in interfaces if not named or each.get("name") == named]
+    return next((str(each["ipAddress"]) for each in ours if each.get("ipAddress")), "")
+
+
 def why_ended(vmi: Object | None) -> str:
     """What the conditions of a VMI that ended say, the most telling first."""
     conditions = status(vmi).get("conditions") or []

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import ssl
 import time
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -32,6 +36,10 @@ class Source:
     content_type: str = ""
     has_ranges: bool = False
     """Whether any part of the file can be asked for alone."""
+    version: str = ""
+    """What changes when the file does: its time, else its entity tag (mirrors differ in those), and its size."""
+    changed_at: float | None = None
+    """When it was changed last, in seconds since the epoch, where the server says so."""
 
 
 async def read_head(url: str, log: Log, *, patience_seconds: float = PATIENCE_SECONDS) -> Source:
@@ -63,7 +71,14 @@ def redacted(url: str) -> str:
 
 
 async def _fetch(url: str) -> Source:
-    headers = {"Range": f"bytes=0-{HEAD_BYTES - 1}", "Accept-Encoding": "identity"}
+    async with opened(url, {"Range": f"bytes=0-{HEAD_BYTES - 1}"}) as answer:
+        return source_of(answer, await _read(answer))
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The server's answer as it comes; all that may go wrong until it is read becomes a step's failure in words."""
+    headers = {"Accept-Encoding": "identity", **(headers or {})}
     try:
         async with (
             aiohttp.ClientSession(timeout=LIMITS, trust_env=True, auto_decompress=False) as session,
@@ -71,13 +86,31 @@ async def _fetch(url: str) -> Source:
         ):
             if answer.status >= 400:
                 raise refused(url, answer.status, answer.reason or "")
-            head = await _read(answer)
-            ranges = answer.status == 206
-            return Source(head=head, total=_total(answer), content_type=answer.content_type, has_ranges=ranges)
+            yield answer
     except StepError:
         raise
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise unreachable(url, error) from error
+
+
+def source_of(answer: aiohttp.ClientResponse, head: bytes = b"") -> Source:
+    """What an answer says about the file."""
+    total, time = _total(answer), answer.headers.get("Last-Modified", "")
+    return Source(
+        head=head,
+        total=total,
+        content_type=answer.content_type,
+        has_ranges=answer.status == 206,
+        version=f"{time or answer.headers.get('ETag', '')} {total or ''}",
+        changed_at=_moment(time),
+    )
+
+
+def _moment(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
@@ -97,7 +130,15 @@ def _total(answer: aiohttp.ClientResponse) -> int | None:
 def _local(path: Path) -> Source:
     try:
         with path.open("rb") as file:
-            return Source(head=file.read(HEAD_BYTES), total=path.stat().st_size, has_ranges=True)
+            found = os.fstat(file.fileno())
+            version = f"{found.st_ino}-{found.st_mtime_ns} {found.st_size}"
+            return Source(
+                head=file.read(HEAD_BYTES),
+                total=found.st_size,
+                has_ranges=True,
+                version=version,
+                changed_at=found.st_mtime,
+            )
     except FileNotFoundError:
         message = f"there is no file {path}"
         raise Permanent(message, hint="file: URLs name a file on the machine that runs the local cluster.") from None

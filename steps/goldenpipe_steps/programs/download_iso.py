@@ -2,53 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import aclosing
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from goldenpipe_kube import Kube
-from goldenpipe_kube.kinds import Object
-from goldenpipe_steps.kit.cluster import condition, gone, status, watch_one
-from goldenpipe_steps.kit.errors import Permanent, StepError
+from goldenpipe_steps.kit.checksums import CHECKED_VERSION, is_left_to_us, same_version, verify
+from goldenpipe_steps.kit.cluster import watch_one
+from goldenpipe_steps.kit.errors import Permanent
 from goldenpipe_steps.kit.formats import ISO, Format, look_into
+from goldenpipe_steps.kit.imports import Wanted, follow_import, too_small
 from goldenpipe_steps.kit.iso.looking import look_at_url
 from goldenpipe_steps.kit.iso.medium import refuse_unfit
 from goldenpipe_steps.kit.log import size
 from goldenpipe_steps.kit.report import Fact, Report
 from goldenpipe_steps.kit.sources import PATIENCE_SECONDS, Source, read_head, redacted
 from goldenpipe_steps.kit.step import Step
-
-MOST_RESTARTS = 3
-"""CDI never gives up on a download; after so many failures with the same words the step does."""
-_NO_TROUBLE = ("Scratch space required", "Completed")
-"""Reasons why CDI's first Pod for an import, and its last, have ended; their messages read like a fault."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the request says about the base image, and the volume that it is downloaded into."""
-
-    url: str
-    kind: str
-    """disk or iso: what the pipeline was chosen for."""
-    os_type: str
-    volume: str
-    checksum: str
-    size_bytes: int
-    storage_size: str
+from goldenpipe_steps.kit.tasks import all_of
 
 
 async def run(step: Step) -> Report:
-    wanted = Wanted(
-        url=step.params.get("url", str),
-        kind=step.params.get("kind", str, "disk"),
-        os_type=step.params.get("os_type", str, "linux"),
-        volume=step.params.get("volume", str, step.input.disk),
-        checksum=step.params.get("checksum", str, ""),
-        size_bytes=step.params.get("size_bytes", int, 0),
-        storage_size=step.params.get("storage_size", str, ""),
-    )
+    wanted = Wanted.of(step)
     step.progress(1, f"Looking at {redacted(wanted.url)}")
     patience = step.params.seconds("retry_seconds", PATIENCE_SECONDS)
     source = await read_head(wanted.url, step.log, patience_seconds=patience)
@@ -61,8 +33,16 @@ async def run(step: Step) -> Report:
     else:
         facts["virtual_size_bytes"] = found.virtual_size
     async with step.kube() as kube:
-        await _follow(step, kube, wanted)
-    return Report(message=f"Downloaded {redacted(wanted.url)}", facts=facts)
+        following = follow_import(step, kube, wanted, share=(3, 99), has_consumer=False)
+        filled, checked = await all_of(following, _checked(step, kube, wanted))
+    if checked and filled:
+        same_version(wanted, checked.version, (await read_head(wanted.url, step.log)).version)
+    if filled:
+        return Report(message=f"Downloaded {redacted(wanted.url)}", facts=facts)
+    step.say("The storage class binds a disk on the node of the VM that uses it first; create_vm goes on from here")
+    if checked:
+        facts[CHECKED_VERSION] = checked.version
+    return Report(message="The download begins when the VM starts", facts=facts)
 
 
 async def _look_inside(step: Step, wanted: Wanted, source: Source) -> dict[str, Fact]:
@@ -74,6 +54,18 @@ async def _look_inside(step: Step, wanted: Wanted, source: Source) -> dict[str, 
     step.say(f"On it is {looked.medium.title} (told from {looked.requests} reads)")
     refuse_unfit(looked.medium, wanted.os_type)
     return dict(looked.medium.facts())
+
+
+async def _checked(step: Step, kube: Kube, wanted: Wanted) -> Source | None:
+    """What was checked against the checksum here; None where CDI does that, or nobody was asked to."""
+    if not wanted.checksum:
+        return None
+    async with aclosing(watch_one(kube, "DataVolume", wanted.volume)) as states:
+        async for volume in states:
+            if volume is not None:
+                return await verify(step, wanted, volume) if is_left_to_us(wanted, volume) else None
+    message = "the watch ended"
+    raise AssertionError(message)
 
 
 def _check(wanted: Wanted, source: Source, found: Format) -> None:
@@ -90,7 +82,7 @@ def _check(wanted: Wanted, source: Source, found: Format) -> None:
     if (found.name == ISO) != (wanted.kind == ISO):
         raise _other_kind(place, found)
     if wanted.kind != ISO and found.virtual_size and wanted.size_bytes and found.virtual_size > wanted.size_bytes:
-        raise _too_small(wanted, found.virtual_size)
+        raise too_small(wanted, found.virtual_size)
 
 
 def _other_kind(place: str, found: Format) -> Permanent:
@@ -109,97 +101,3 @@ def _describe(source: Source, found: Format) -> str:
     if found.virtual_size and found.name != ISO:
         parts.append(f"a disk of {size(found.virtual_size)}")
     return ", ".join(parts)
-
-
-async def _follow(step: Step, kube: Kube, wanted: Wanted) -> None:
-    """Until the DataVolume has Succeeded; what goes wrong comes as condition Running with a message."""
-    was_there, told = False, ""
-    async with aclosing(watch_one(kube, "DataVolume", wanted.volume)) as states:
-        async for volume in states:
-            if volume is None:
-                if was_there:
-                    raise gone("DataVolume", wanted.volume)
-                continue
-            was_there = True
-            phase = str(status(volume).get("phase") or "Pending")
-            if phase == "Succeeded":
-                return
-            if error := _trouble(wanted, volume, phase):
-                raise error
-            if (words := _waits_for(volume, phase)) and words != told:
-                told = words
-                step.say(words)
-            percent = _percent(volume)
-            if percent is None:
-                step.progress(3, "Preparing the download" if phase == "Pending" else "Downloading the base image")
-            else:
-                step.progress(5 + percent * 0.94, f"Downloading the base image ({percent:.0f}%)")
-
-
-def _percent(volume: Object) -> float | None:
-    text = str(status(volume).get("progress") or "")
-    try:
-        return float(text.removesuffix("%")) if text.endswith("%") else None
-    except ValueError:
-        return None
-
-
-def _waits_for(volume: Object, phase: str) -> str:
-    """Why nothing happens yet."""
-    bound, running = condition(volume, "Bound"), condition(volume, "Running")
-    if bound.get("status") == "False" and bound.get("message"):
-        return f"{phase}: {bound['message']}"
-    restarts = status(volume).get("restartCount") or 0
-    if running.get("status") == "False" and running.get("message") and running.get("reason") not in _NO_TROUBLE:
-        return f"{phase}: {running['message']}" + (f" (restarted {restarts} times)" if restarts else "")
-    return ""
-
-
-def _trouble(wanted: Wanted, volume: Object, phase: str) -> StepError | None:
-    running = condition(volume, "Running")
-    message = str(running.get("message") or "")
-    if phase == "Failed":
-        return _known(wanted, message, str(running.get("reason"))) or Permanent(
-            f"the download failed: {message or running.get('reason') or 'no reason given'}"
-        )
-    if running.get("status") != "False" or running.get("reason") != "Error":
-        return None
-    if error := _known(wanted, message, "Error"):
-        return error
-    restarts = int(status(volume).get("restartCount") or 0)
-    if restarts >= MOST_RESTARTS:
-        return Permanent(f"the download failed {restarts} times: {message}", hint="Check the URL and its server.")
-    return None
-
-
-def _known(wanted: Wanted, message: str, reason: str) -> StepError | None:
-    """The failures that trying again does not change."""
-    place = redacted(wanted.url)
-    if reason == "ChecksumError" or "checksum mismatch" in message:
-        found = re.search(r"expected (\S+), (?:calculated|got) (\S+)", message)
-        words = f"expected {found[1]}, got {found[2]}" if found else message
-        hint = "Copy the checksum of exactly this file from the distribution's SHA256SUMS; it may be of another date."
-        return Permanent(f"the checksum of {place} is wrong: {words}", hint=hint)
-    if "too small to contain" in message or "larger than" in message:
-        return _too_small(wanted, None)
-    if "No space left on device" in message or "no space left" in message.lower():
-        hint = "Free space where the cluster keeps its volumes, then build again."
-        return Permanent(f"the download failed: the host's disk is full ({message})", hint=hint)
-    if found := re.search(r"got (4(?!08|25|29)\d\d)|\b(40[134]|410)\b [A-Z]", message):
-        hint = "Check the URL: distributions move their images when a release gets older."
-        return Permanent(f"{place} answers {found[1] or found[2]}: {message}", hint=hint)
-    if "format" in message.lower() and ("unknown" in message.lower() or "unsupported" in message.lower()):
-        return Permanent(f"{place} is not a disk image: {message}")
-    return None
-
-
-def _too_small(wanted: Wanted, virtual_size: int | None) -> Permanent:
-    if wanted.kind == ISO:
-        message = f"the ISO {urlsplit(wanted.url).path.rpartition('/')[2]} is larger than the volume for it"
-        return Permanent(message, hint="Raise the setting iso_size, or let the service look (look_at_base_image).")
-    disk = f"of {size(virtual_size)} " if virtual_size else ""
-    asked = wanted.storage_size or size(wanted.size_bytes)
-    name = urlsplit(wanted.url).path.rpartition("/")[2]
-    message = f"the disk {disk}in {name} is larger than storage_size {asked}"
-    least = f" of at least {-(-virtual_size // 2**30)}Gi" if virtual_size else " that is larger"
-    return Permanent(message, hint=f"Give a storage_size{least}.")

@@ -50,7 +50,7 @@ async def test_steps_may_look_at_the_screen_and_the_job_controller_may_not(
     local_api: ApiServer, kube: Kube, tmp_path: Path
 ) -> None:
     await run(kube, tmp_path, HANG, "Running")
-    async with await Kube.connect(local_api.kubeconfig_of("step")) as step:
+    async with await Kube.connect(local_api.kubeconfig_of("goldenpipe-step")) as step:
         assert (await step.screenshot("vm")).startswith(PNG)
     async with await Kube.connect(local_api.kubeconfig_of("jobs")) as jobs:
         with pytest.raises(Forbidden, match="virtualmachineinstances/vnc"):

@@ -59,7 +59,10 @@ async def cluster_on(plane: ControlPlane, data_dir: Path) -> AsyncIterator[Clust
     admin = plane.admin_kubeconfig(data_dir / "kubeconfig-admin", namespace)
     await asyncio.to_thread(install, plane, namespace)
     service = token_kubeconfig(plane, data_dir / "kubeconfig", namespace, SERVICE)
-    steps = {each: token_kubeconfig(plane, data_dir / f"kubeconfig-{each}", namespace, each) for each in step_accounts()}
+    steps = {
+        account: token_kubeconfig(plane, data_dir / f"kubeconfig-{account}", namespace, account)
+        for account in step_accounts()
+    }
     async with await Kube.connect(admin) as kube:
         # a Pod without a service account is refused, and the Job controller would wait before it tries again
         await until(kube, "ServiceAccount", lambda _: True, name="default")

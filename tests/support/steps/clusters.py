@@ -24,16 +24,17 @@ NODE = "here"
 
 @dataclass
 class Cluster:
-    """The API as its administrator; `environ` is what a step's Pod gets."""
+    """The API as its administrator."""
 
     server: ApiServer
     kube: Kube
     logs: dict[str, str] = field(default_factory=dict)
     """What the node serves as the log of a Pod's container, by `pod/container`."""
 
-    @property
-    def environ(self) -> dict[str, str]:
-        return {"KUBECONFIG": str(self.server.kubeconfig_of("step")), "GOLDENPIPE_NAMESPACE": NAMESPACE}
+    def environ(self, step: str) -> dict[str, str]:
+        """What the step's Pod gets: the token of its own service account."""
+        account = f"goldenpipe-step-{step.replace('_', '-')}"
+        return {"KUBECONFIG": str(self.server.kubeconfig_of(account)), "GOLDENPIPE_NAMESPACE": NAMESPACE}
 
     def document(self, **params: Any) -> dict[str, Any]:
         return {"vm": VM, "disk": DISK, "namespace": NAMESPACE, "timeout_seconds": 120, "params": params}
@@ -56,9 +57,16 @@ class Cluster:
     async def set_status(self, kind: str, name: str, **status: Any) -> None:
         await self.kube.patch(kind, name, {"status": status}, subresource="status")
 
-    async def make_disk(self, phase: str = "Pending") -> None:
-        spec = {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "2Gi"}}}}
-        await self.kube.create(_object("cdi.kubevirt.io/v1beta1", "DataVolume", DISK, spec=spec))
+    async def make_disk(self, phase: str = "Pending", *, immediate: bool = True, **http: str) -> None:
+        """The DataVolume as the service makes it, and as the API server gives it back."""
+        spec = {
+            "source": {"http": http or {"url": "http://x"}},
+            "storage": {"resources": {"requests": {"storage": "2Gi"}}},
+        }
+        obj = _object("cdi.kubevirt.io/v1beta1", "DataVolume", DISK, spec=spec)
+        if immediate:
+            obj["metadata"]["annotations"] = {"cdi.kubevirt.io/storage.bind.immediate.requested": "true"}
+        await self.kube.create(obj)
         await self.set_status("DataVolume", DISK, phase=phase)
 
     async def make_claim(self, phase: str, **annotations: str) -> None:

@@ -20,6 +20,8 @@ class Server:
     files: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, list[int]] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with every file."""
     has_ranges: bool = True
     fail_from: int = 0
     """Requests that are served before the statuses are."""
@@ -36,11 +38,12 @@ class Server:
         if body is None:
             raise web.HTTPNotFound
         kind = "text/html" if body == PAGE else "application/octet-stream"
-        if not self.has_ranges:
-            return web.Response(body=body, content_type=kind)
+        headers = {**self.headers, "Content-Type": kind}
+        if not self.has_ranges or "Range" not in request.headers:
+            return web.Response(body=body, headers=headers)
         start, _, end = request.headers["Range"].removeprefix("bytes=").partition("-")
         part = body[int(start) : int(end) + 1]
-        headers = {"Content-Range": f"bytes {start}-{int(start) + len(part) - 1}/{len(body)}", "Content-Type": kind}
+        headers["Content-Range"] = f"bytes {start}-{int(start) + len(part) - 1}/{len(body)}"
         return web.Response(status=206, body=part, headers=headers)
 
 
