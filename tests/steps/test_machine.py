@@ -112,6 +112,89 @@ async def test_a_machine_that_cannot_run_says_why(cluster: Cluster, guest: Guest
     assert "Insufficient memory" in step.message + step.extra["hint"]
 
 
+async def test_a_disk_that_waited_for_this_vm_is_followed_before_the_boot_is_timed(
+    cluster: Cluster, guest: Guest, begin: Start
+) -> None:
+    await cluster.make_vm()
+    await cluster.make_disk("WaitForFirstConsumer", immediate=False)
+    step = await begin("create_vm", guest=guest, user=USER, boot_timeout_seconds=1)
+    await cluster.vm_is_asked_to("start")
+    await cluster.make_vmi("Pending", ssh_port=guest.port)
+    for progress in ("10.00%", "70.00%"):
+        await cluster.set_status("DataVolume", DISK, phase="ImportInProgress", progress=progress)
+        await asyncio.sleep(0.7)  # together longer than a boot may take
+    # the VM shows this for a moment at each retry of CDI
+    await cluster.set_status("VirtualMachine", VM, printableStatus="DataVolumeError")
+    await step.line("Downloading the base image (70%)")
+    await cluster.set_status("DataVolume", DISK, phase="Succeeded", progress="100.0%")
+    await cluster.set_vmi("Running")
+    assert await step.ended() == 0, step.log
+
+
+async def test_an_import_that_fails_while_the_vm_waits_for_it_is_told_in_the_same_words(
+    cluster: Cluster, guest: Guest, begin: Start
+) -> None:
+    await cluster.make_vm()
+    await cluster.make_disk("PendingPopulation", immediate=False)
+    step = await begin("create_vm", guest=guest, url="http://images.example/disk.img", storage_size="1Gi")
+    await cluster.vm_is_asked_to("start")
+    error = condition("Running", "False", "Error", "DataVolume too small to contain image")
+    await cluster.set_status("DataVolume", DISK, phase="ImportInProgress", conditions=[error])
+    assert await step.ended(20) == 20
+    assert step.message == "the disk in disk.img is larger than storage_size 1Gi"
+
+
+async def test_a_disk_whose_vm_no_node_can_run_fails_with_what_to_look_at(
+    cluster: Cluster, guest: Guest, begin: Start
+) -> None:
+    await cluster.make_vm()
+    await cluster.make_disk("WaitForFirstConsumer", immediate=False)
+    step = await begin("create_vm", guest=guest, pending_timeout_seconds=1)
+    assert await step.ended(20) == 20
+    assert f"the import into {DISK} did not begin within 1.0 s: WaitForFirstConsumer" in step.message
+    assert "kubectl describe vm" in step.extra["hint"]
+
+
+async def test_a_vm_that_had_ended_before_is_not_mistaken_for_the_one_that_starts(
+    cluster: Cluster, guest: Guest, begin: Start
+) -> None:
+    """KubeVirt keeps the ended VMI until the next start takes it away."""
+    await cluster.make_vm()
+    await cluster.make_vmi("Succeeded", ssh_port=1)
+    step = await begin("create_vm", guest=guest, user=USER)
+    await cluster.vm_is_asked_to("start")
+    await cluster.kube.delete("VirtualMachineInstance", VM)
+    await cluster.make_vmi("Running", ssh_port=guest.port)
+    assert await step.ended() == 0, step.log
+    assert step.facts["port"] == guest.port
+
+
+async def test_the_address_is_that_of_the_vms_own_network_whatever_an_agent_lists_first(
+    cluster: Cluster, guest: Guest, begin: Start
+) -> None:
+    await cluster.make_vm()
+    vmi = await cluster.make_vmi("Running", ssh_port=guest.port)
+    found = [{"name": "docker0", "ipAddress": "127.0.0.9"}, {"name": "default", "ipAddress": "127.0.0.1"}]
+    spec = {"networks": [{"name": "default", "pod": {}}]}
+    await cluster.kube.patch(
+        "VirtualMachineInstance", vmi["metadata"]["name"], {"spec": spec, "status": {"interfaces": found}}
+    )
+    step = await begin("create_vm", guest=guest, user=USER)
+    assert await step.ended() == 0, step.log
+    assert step.facts["address"] == "127.0.0.1"
+
+
+async def test_a_vm_that_runs_without_an_address_is_told_as_that(cluster: Cluster, guest: Guest, begin: Start) -> None:
+    await cluster.make_vm()
+    await cluster.make_vmi("Running")
+    await cluster.kube.patch("VirtualMachineInstance", VM, {"status": {"interfaces": []}})
+    await cluster.set_status("VirtualMachine", VM, printableStatus="Running")
+    step = await begin("create_vm", guest=guest, boot_timeout_seconds=1)
+    assert await step.ended(20) == 20
+    assert f"the virtual machine {VM} runs, but had no address within 1.0 s" in step.message
+    assert "guest agent" in step.extra["hint"]
+
+
 async def test_a_foreign_host_key_is_never_accepted(guest: Guest, steps: Runner) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
     (guest.ssh_folder / "host-public-key").write_bytes(other.export_public_key())
