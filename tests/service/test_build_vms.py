@@ -34,8 +34,14 @@ def overlay(tmp_path: Path) -> Overlay:
 
 
 @pytest.fixture
-async def rest(cluster: Cluster, tmp_path: Path, overlay: Overlay) -> AsyncIterator[Rest]:
-    cluster_settings = ClusterSettings(ssh_timeout_seconds=SSH_SECONDS)
+def cluster_settings() -> ClusterSettings:
+    return ClusterSettings(ssh_timeout_seconds=SSH_SECONDS)
+
+
+@pytest.fixture
+async def rest(
+    cluster: Cluster, tmp_path: Path, overlay: Overlay, cluster_settings: ClusterSettings
+) -> AsyncIterator[Rest]:
     settings = Settings(data_dir=tmp_path / "data", port=0, templates=(overlay.templates,), cluster=cluster_settings)
     async with running(settings, kubeconfig=cluster.kubeconfig) as service, aiohttp.ClientSession() as session:
         yield Rest(service.address, session)
@@ -68,7 +74,7 @@ async def at_work(rest: Rest) -> None:
 async def nothing_is_left(kube: Kube, folder: Path) -> None:
     kinds = ("VirtualMachine", "VirtualMachineInstance", "DataVolume", "PersistentVolumeClaim", "Secret", "DataSource")
     for kind in kinds:
-        assert await kube.list(kind, labels="goldenpipe.io/image=a") == [], kind
+        assert await kube.list(kind, labels="app.kubernetes.io/managed-by=goldenpipe") == [], kind
     assert not list((folder / "data/cluster/volumes").glob("*"))
     assert qemu_processes(folder) == []
 
@@ -168,6 +174,24 @@ async def test_deleting_an_image_ends_its_vm_and_frees_its_disk(
     assert (await rest.call("GET", f"{IMAGES}/a"))[0] == 404
     await nothing_is_left(kube, tmp_path)
     assert await kube.list("Job") == []
+
+
+@pytest.mark.parametrize(
+    "cluster_settings",
+    [ClusterSettings(ssh_timeout_seconds=1, storage_class="goldenpipe-local-wait", immediate_binding=False)],
+)
+async def test_a_disk_on_storage_that_waits_for_the_vm_is_filled_when_the_vm_starts(
+    rest: Rest, overlay: Overlay, tmp_path: Path
+) -> None:
+    overlay.use("download_iso", "create_vm")
+    await create(rest, boot_disk(tmp_path, "booted from it\n", HANG))
+    status = await rest.end("a")
+    download, create_vm = status["steps"]
+    assert (download["status"], download["message"]) == ("completed", "The download begins when the VM starts")
+    # this guest has no SSH server, so all else has gone well
+    assert "did not answer by SSH" in status["error"]["message"]
+    assert "booted from it" in status["error"]["message"]
+    assert create_vm["status"] == "failed"
 
 
 async def test_a_guest_that_never_answers_ssh_fails_in_time_with_its_last_words(

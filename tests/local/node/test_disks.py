@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from goldenpipe_kube import Event, Kube, Object
-from support.guests import POWER_OFF, a_volume, boot_disk
+from support.guests import POWER_OFF, a_machine, a_volume, boot_disk
 from support.watching import until, until_gone
 
 pytestmark = pytest.mark.usefixtures("agent")
@@ -187,6 +187,32 @@ async def test_a_text_file_becomes_a_raw_disk_as_on_a_real_cluster(kube: Kube, s
     await kube.create(a_volume(site.put("page.html", b"<html>not an image</html>")))
     assert (await until(kube, "DataVolume", finished))["status"]["phase"] == "Succeeded"
     assert content(disk, 6) == b"<html>"
+
+
+async def test_a_disk_of_the_waiting_class_is_filled_once_a_machine_uses_it(
+    kube: Kube, tmp_path: Path, disk: Path
+) -> None:
+    volume = a_volume(boot_disk(tmp_path, "up", POWER_OFF).as_uri())
+    volume["spec"]["storage"]["storageClassName"] = "goldenpipe-local-wait"
+    await kube.create(volume)
+    await until(kube, "DataVolume", lambda each: (each.get("status") or {}).get("phase") == "WaitForFirstConsumer")
+    claim = await kube.get("PersistentVolumeClaim", "root")
+    assert (claim.get("status") or {}).get("phase") != "Bound"
+    assert not disk.exists()
+    await kube.create(a_machine())
+    await until(kube, "VirtualMachine", lambda each: bool(each.get("status")))
+    await kube.act("VirtualMachine", "vm", "start")
+    await until(kube, "DataVolume", finished)
+    vmi = await until(kube, "VirtualMachineInstance", finished)
+    assert vmi["status"]["phase"] == "Succeeded"
+
+
+async def test_a_disk_of_the_waiting_class_does_not_wait_if_it_is_asked_not_to(kube: Kube, tmp_path: Path) -> None:
+    volume = a_volume(boot_disk(tmp_path, "up", POWER_OFF).as_uri())
+    volume["spec"]["storage"]["storageClassName"] = "goldenpipe-local-wait"
+    volume["metadata"]["annotations"] = {"cdi.kubevirt.io/storage.bind.immediate.requested": ""}
+    await kube.create(volume)
+    assert (await until(kube, "DataVolume", finished))["status"]["phase"] == "Succeeded"
 
 
 async def test_a_blank_disk_has_the_size_it_was_asked_for(kube: Kube, disk: Path) -> None:

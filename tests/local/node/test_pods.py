@@ -128,7 +128,7 @@ async def test_the_environment_is_the_containers_own(kube: Kube, monkeypatch: py
     await kube.create(sh(script, container={"env": env}))
     await ended(kube)
     programs = Path(sys.executable).parent
-    assert await log_of(kube) == f"step tiny step-tiny-$(NAME) [] {programs} kubeconfig-step\n"
+    assert await log_of(kube) == f"step tiny step-tiny-$(NAME) [] {programs} kubeconfig-goldenpipe-step\n"
 
 
 async def test_a_pod_without_a_token_cannot_reach_the_api(kube: Kube) -> None:

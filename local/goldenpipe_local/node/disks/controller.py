@@ -130,6 +130,10 @@ class DataVolumeController:
             self._queue.enqueue_after(key_of(volume), 1.0)
             return False
         if phase_of(claim) != "Bound":
+            if write.waits_for_consumer(volume) and not is_in_use(name, self._instances.items.values()):
+                if phase_of(volume) != "WaitForFirstConsumer":
+                    await self._write(volume, write.waiting_status(volume))
+                return False
             if not volume.get("status"):
                 await self._write(volume, write.pending_status(volume, "Pending", f"PVC {name} Pending"))
             patch = {"status": write.bound_claim_status(claim)}

@@ -14,6 +14,9 @@ from goldenpipe_local.node.objects import (
 )
 
 STORAGE_CLASS = "goldenpipe-local"
+WAITING_STORAGE_CLASS = "goldenpipe-local-wait"
+"""The same with volumeBindingMode WaitForFirstConsumer: a claim is bound once a virtual machine uses it."""
+_IMMEDIATE = "cdi.kubevirt.io/storage.bind.immediate.requested"
 PROTECTION = "kubernetes.io/pvc-protection"
 ALLOCATED_BYTES = "goldenpipe.io/allocated-bytes"
 _BEAT = "lastHeartbeatTime"
@@ -53,6 +56,17 @@ def bound_claim_status(claim: Object) -> Object:
 def pending_status(volume: Object, reason: str, message: str) -> Object:
     new = [condition("Bound", False, reason, message), condition("Ready", False), condition("Running", False)]
     return _status(volume, "Pending", new)
+
+
+def waits_for_consumer(volume: Object) -> bool:
+    """Whether CDI leaves the binding to the first consumer; only the annotation's presence counts."""
+    spec = volume["spec"].get("storage") or volume["spec"].get("pvc") or {}
+    immediate = _IMMEDIATE in (volume["metadata"].get("annotations") or {})
+    return spec.get("storageClassName") == WAITING_STORAGE_CLASS and not immediate
+
+
+def waiting_status(volume: Object) -> Object:
+    return {**pending_status(volume, "Pending", f"PVC {name_of(volume)} Pending"), "phase": "WaitForFirstConsumer"}
 
 
 def scheduled_status(volume: Object, phase: str) -> Object:
