@@ -57,9 +57,7 @@ class Overlay:
         manifests = ["ssh-keys.yaml", "cloud-init.yaml", "build-vm.yaml"]
         command = [sys.executable, "-c", _START, "{{ build.vm }}"]
         account = "goldenpipe-step-create-vm"
-        return self.step(
-            "boot", needs_vm=True, api=True, service_account=account, manifests=manifests, command=command
-        )
+        return self.step("boot", needs_vm=True, api=True, service_account=account, manifests=manifests, command=command)
 
     def clear(self) -> Overlay:
         """The next build has none of the steps so far."""
