@@ -6,13 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from goldenpipe.lint import job_context, sample_requests
 from goldenpipe.settings import ClusterSettings
-from goldenpipe.templating.bundle import Bundle
-from goldenpipe.templating.leaves import Renderer
-from goldenpipe.templating.steps import read_step, render_job, render_manifests
-from goldenpipe_kube import KINDS, Object
+from goldenpipe_kube import KINDS
 from support.controlplane import KUBEVIRT_BEFORE, ControlPlane, Programs, definitions
+from support.samples import sample_objects
 
 pytestmark = pytest.mark.cluster
 EVERYTHING = ClusterSettings(
@@ -20,22 +17,11 @@ EVERYTHING = ClusterSettings(
     access_mode="ReadWriteMany",
     preference="debian",
     instancetype="u1.medium",
+    immediate_binding=False,
+    network="networks/images",
     node_selector={"kubernetes.io/arch": "amd64"},
     tolerations=[{"key": "images", "operator": "Exists", "effect": "NoSchedule"}],
 )
-
-
-def sample_objects(settings: ClusterSettings | None = None) -> Iterator[tuple[str, Object]]:
-    """Every object that the built-in templates make of the sample requests, each with the step it is made for."""
-    bundle = Bundle.read()
-    for path in sorted(bundle.files):
-        if not path.startswith("steps/"):
-            continue
-        step = read_step(bundle, path.removeprefix("steps/").removesuffix(".yaml"))
-        for request in sample_requests():
-            renderer = Renderer(job_context(bundle, step, request, settings))
-            for obj in (*render_manifests(bundle, step, renderer), render_job(bundle, step, renderer)):
-                yield path, obj
 
 
 @pytest.fixture(scope="module")
