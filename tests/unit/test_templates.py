@@ -60,6 +60,31 @@ def test_every_built_in_template_renders_and_is_accepted_by_the_schema() -> None
     assert lint() == []
 
 
+def deadline_of(timeout: str) -> int:
+    """The deadline of the Job of a step with this timeout."""
+    text = f"name: wait\nsummary: Wait\ntimeout: {timeout}\n"
+    bundle = Bundle(files={**Bundle.read().files, "steps/wait.yaml": text})
+    step = read_step(bundle, "wait")
+    job = render_job(bundle, step, Renderer(job_context(bundle, step, next(sample_requests()))))
+    seconds: int = job["spec"]["activeDeadlineSeconds"]
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [("90", 90), ("1h30m", 5400), ('"{{ settings.ssh_timeout_seconds * 2 }}"', 600), ('"{{ 1 + 1 }}m"', 120)],
+)
+def test_a_steps_timeout_is_a_number_a_duration_or_worked_out_from_the_settings(timeout: str, seconds: int) -> None:
+    assert deadline_of(timeout) == seconds
+
+
+@pytest.mark.parametrize("timeout", ["0", "soon", "-5", '"{{ settings.storage_class }}"', '"{{ 0 }}"', "true"])
+def test_a_timeout_that_is_none_is_a_fault_of_its_line(timeout: str) -> None:
+    with pytest.raises(TemplateError, match="timeout") as caught:
+        deadline_of(timeout)
+    assert (caught.value.path, caught.value.line) == ("steps/wait.yaml", 3)
+
+
 def test_every_pipeline_has_its_steps_and_every_step_belongs_to_one() -> None:
     bundle = Bundle.read()
     used = {step for pipeline in read_pipelines(bundle) for step in pipeline.steps}

@@ -22,6 +22,11 @@ def test_what_the_file_names_is_set_and_the_rest_keeps_its_default(tmp_path: Pat
     ("text", "words"),
     [
         ("storage_clas: fast\nssh_port: many\n", "storage_clas.*ssh_port|ssh_port.*storage_clas"),
+        ("import_timeout_seconds: 0\nssh_port: 70000\n", "ssh_port.*import_timeout_seconds"),
+        (
+            "access_mode: ReadWriteTwice\nimmediate_binding: sometimes\n",
+            "access_mode.*'ReadWriteOnce'.*immediate_binding",
+        ),
         ("- a\n", "wrong"),
         ("a: [\n", "cannot read"),
     ],
