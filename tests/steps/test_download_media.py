@@ -30,7 +30,7 @@ async def server() -> AsyncIterator[Server]:
 def download(cluster: Cluster, steps: Runner) -> Download:
     async def start_step(url: str, **params: Any) -> Run:
         asked = {"url": url, "kind": "iso", "os_type": "linux", "volume": DISK, **params}
-        return await steps.start("download_iso", cluster.document(**asked), **cluster.environ)
+        return await steps.start("download_iso", cluster.document(**asked), **cluster.environ("download_iso"))
 
     return start_step
 

@@ -133,7 +133,7 @@ async def test_a_taken_port_is_exchanged_and_the_kubeconfigs_say_so(tmp_path: Pa
     async with squatter, ApiServer(tmp_path) as server, await Kube.connect(server.kubeconfig) as kube:
         assert server.address != address
         await kube.healthy()
-        for user in ("step", "node", "jobs"):
+        for user in ("goldenpipe-step", "node", "jobs"):
             document = yaml.safe_load(server.kubeconfig_of(user).read_text())
             assert document["clusters"][0]["cluster"]["server"] == server.address
     squatter.close()
@@ -144,7 +144,7 @@ async def test_nobody_else_can_read_tokens_keys_or_secrets(tmp_path: Path) -> No
     async with ApiServer(folder):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         files = [path for path in folder.iterdir() if path.is_file()]
-        assert {"kubeconfig", "kubeconfig-step", "tokens.yaml", "objects.sqlite", "server.pem"} <= {
+        assert {"kubeconfig", "kubeconfig-goldenpipe-step", "tokens.yaml", "objects.sqlite", "server.pem"} <= {
             p.name for p in files
         }
         # the write-ahead log of SQLite takes after the database
