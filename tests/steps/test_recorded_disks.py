@@ -52,7 +52,7 @@ def follow(cluster: Cluster, steps: Runner) -> Follow:
         player = Player(kube=cluster.kube, names={("DataVolume", events[0].name): DISK})
         await player.play(events.pop(0))
         document = cluster.document(url=image.as_uri(), checksum="", size_bytes=20 * GI, storage_size="20Gi")
-        step = await steps.start("download_iso", document, **cluster.environ)
+        step = await steps.start("download_iso", document, **cluster.environ("download_iso"))
         await step.line("Preparing the download")
         return Followed(step=step, player=player, events=events)
 
@@ -134,6 +134,6 @@ async def test_a_text_that_cdi_calls_succeeded_is_not_taken_for_an_image(
             await player.play(event)
     assert (await cluster.kube.get("DataVolume", DISK))["status"]["phase"] == "Succeeded"
     document = cluster.document(url=text.as_uri(), checksum="", size_bytes=20 * GI, storage_size="20Gi")
-    step = await steps.run("download_iso", document, **cluster.environ)
+    step = await steps.run("download_iso", document, **cluster.environ("download_iso"))
     assert step.process.returncode == 20
     assert "notes.txt is not a disk image: it is neither qcow2 nor raw" in step.message
