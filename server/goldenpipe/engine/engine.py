@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from goldenpipe.cluster.seen import Seen
@@ -129,6 +130,8 @@ class Engine:
             return True
         if step.status is StepStatus.PENDING:
             await self._store.start_step(build.id, step.position)
+        if step.job_uid is None and template.needs_vm and self._objects.is_without_address(build):
+            return await self._wait_for_address(build, step)
         job = self._seen.get("Job", step.job)
         if step.job_uid is None or job is None:
             job = await self._ensure_job(build, step, bundle)
@@ -139,6 +142,17 @@ class Engine:
             await self._tell_start(build, step, template, outcome.message)
             return False
         await self._record(build, step, outcome)
+        return True
+
+    async def _wait_for_address(self, build: Build, step: Step) -> bool:
+        """The watch of VMIs calls again when there is one; no longer than a boot may take."""
+        waited = (datetime.now(UTC) - step.started_at).total_seconds() if step.started_at else 0.0
+        left = self._objects.address_seconds - waited
+        if left > 0:
+            self.queue.add_later(build.id, left)
+            return False
+        message = f"the build VM runs, but has had no address for {self._objects.address_seconds} s"
+        await self._fail(build, step, message, "look at its network and its guest agent; create the image again")
         return True
 
     async def _tell_start(self, build: Build, step: Step, template: StepTemplate, trouble: str) -> None:

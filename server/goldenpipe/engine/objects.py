@@ -69,6 +69,16 @@ class Objects:
         await self._ensure(secret, build)
         return await self._ensure(render_job(bundle, template, renderer), build)
 
+    @property
+    def address_seconds(self) -> int:
+        """How long a VM that runs may be without an address."""
+        return self._settings.boot_timeout_seconds
+
+    def is_without_address(self, build: Build) -> bool:
+        """Whether the build VM runs and yet shows none: a guest agent that starts anew takes it away for a moment."""
+        vmi = self._seen.get("VirtualMachineInstance", build.vm)
+        return vmi is not None and vmi.get("status", {}).get("phase") == "Running" and guest_address(vmi) is None
+
     def guest(self, build: Build) -> Guest | None:
         vmi = self._seen.get("VirtualMachineInstance", build.vm)
         address = guest_address(vmi)
