@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,24 @@ async def test_progress_never_goes_back_and_moves_inside_a_step(rest: Rest, over
             await asyncio.to_thread(gate.open)
     assert [progress for progress, _ in seen] == sorted(progress for progress, _ in seen)
     assert (20, "Fetching nginx (2 of 5)") in seen
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not here")
+async def test_kubectl_tells_the_story_of_a_build_by_its_images_name(
+    rest: Rest, overlay: Overlay, cluster: Cluster
+) -> None:
+    for name in ("one", "two", "three"):
+        overlay.step(name, f"echo the story of {name}; echo and its end")
+    await rest.create("a")
+    await rest.end("a")
+    command = ["logs", "-l", "goldenpipe.io/image=a", "--tail=-1"]
+    process = await asyncio.create_subprocess_exec(
+        "kubectl", f"--kubeconfig={cluster.admin}", *command, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert out.decode().splitlines() == [
+        line for name in ("one", "two", "three") for line in (f"the story of {name}", "and its end")
+    ]
 
 
 async def test_a_failing_step_ends_the_build_with_its_own_words_and_keeps_its_log(

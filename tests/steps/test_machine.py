@@ -155,20 +155,6 @@ async def test_a_disk_whose_vm_no_node_can_run_fails_with_what_to_look_at(
     assert "kubectl describe vm" in step.extra["hint"]
 
 
-async def test_a_vm_that_had_ended_before_is_not_mistaken_for_the_one_that_starts(
-    cluster: Cluster, guest: Guest, begin: Start
-) -> None:
-    """KubeVirt keeps the ended VMI until the next start takes it away."""
-    await cluster.make_vm()
-    await cluster.make_vmi("Succeeded", ssh_port=1)
-    step = await begin("create_vm", guest=guest, user=USER)
-    await cluster.vm_is_asked_to("start")
-    await cluster.kube.delete("VirtualMachineInstance", VM)
-    await cluster.make_vmi("Running", ssh_port=guest.port)
-    assert await step.ended() == 0, step.log
-    assert step.facts["port"] == guest.port
-
-
 async def test_the_address_is_that_of_the_vms_own_network_whatever_an_agent_lists_first(
     cluster: Cluster, guest: Guest, begin: Start
 ) -> None:
