@@ -324,3 +324,66 @@ async def test_the_steps_get_the_builds_key_and_the_guests_host_key(rest: Rest, 
     assert (kind, base64.b64decode(blob)[4:15]) == ("ssh-ed25519", b"ssh-ed25519")
     assert "OPENSSH PRIVATE KEY" in lines[1]
     assert lines[2:] == ["host-public-key", "ssh-privatekey"]
+
+
+def waiting_for(secret: str) -> Object:
+    """A step whose container cannot start before there is this Secret."""
+    container = {"name": "step", "volumeMounts": [{"name": "late", "mountPath": "/late"}]}
+    spec = {"containers": [container], "volumes": [{"name": "late", "secret": {"secretName": secret}}]}
+    return {"spec": {"template": {"spec": spec}}}
+
+
+async def told(rest: Rest, words: str) -> None:
+    """Return when the status says so."""
+    async for status in rest.statuses("a"):
+        if words in status["message"]:
+            return
+    raise AssertionError(status)
+
+
+async def test_a_step_that_waits_for_a_secret_says_which_and_goes_on_when_it_is_there(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one", job=waiting_for("late"))
+    await rest.create("a")
+    await told(rest, '"late" not found')
+    await kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late"}})
+    assert (await rest.end("a"))["status"] == "ready"
+
+
+async def test_a_step_that_never_gets_its_secret_fails_with_that_reason(rest: Rest, overlay: Overlay) -> None:
+    overlay.step("one", job=waiting_for("late"), timeout=10)
+    await rest.create("a")
+    status = await rest.end("a")
+    assert status["status"] == "failed"
+    assert "deadline of 10 s" in status["error"]["message"]
+    assert '"late" not found' in status["error"]["message"]
+
+
+async def test_the_input_of_a_step_is_made_again_when_somebody_deletes_it_before_its_start(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one", job=waiting_for("late"))
+    await rest.create("a")
+    await told(rest, '"late" not found')
+    job = status_job(await kube.list("Job"))
+    await kube.delete("Secret", job)
+    await kube.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late"}})
+    assert (await rest.end("a"))["status"] == "ready"
+    assert overlay.ran() == ["one"]
+
+
+async def test_a_build_whose_keys_are_deleted_fails_and_says_so(rest: Rest, overlay: Overlay, kube: Kube) -> None:
+    gate = overlay.gate("gate")
+    overlay.step("one", f"echo at work; read _ < {gate}", needs_vm=True, manifests=["ssh-keys.yaml"])
+    overlay.step("two", needs_vm=True)
+    await rest.create("a")
+    await rest.log_line("a", "one", "at work")
+    (secret,) = [name for each in await kube.list("Secret") if (name := each["metadata"]["name"]).endswith("-ssh")]
+    await kube.delete("Secret", secret)
+    await asyncio.to_thread(gate.open)
+    status = await rest.end("a")
+    assert status["status"] == "failed"
+    assert f"Secret {secret}" in status["error"]["message"]
+    assert "was deleted while the build ran" in status["error"]["message"]
+    assert overlay.ran() == ["one"]

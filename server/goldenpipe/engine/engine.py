@@ -7,6 +7,7 @@ on, and every act makes sure rather than does again.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +16,10 @@ from goldenpipe.cluster.seen import Seen
 from goldenpipe.cluster.vms import end_of_vm
 from goldenpipe.engine.cleanup import Cleanup
 from goldenpipe.engine.logs import Logs
-from goldenpipe.engine.objects import NotOurs, Objects
+from goldenpipe.engine.objects import KeysLost, NotOurs, Objects
 from goldenpipe.engine.queue import WorkQueue
 from goldenpipe.engine.screenshots import Screenshots
+from goldenpipe.engine.starting import LATE_SECONDS, Starting
 from goldenpipe.metrics import Metrics
 from goldenpipe.model.build import Build, BuildError, Step
 from goldenpipe.model.outcome import DOES_NOT_START, Outcome, outcome_of
@@ -36,6 +38,10 @@ _STRAGGLER_SECONDS = 2.0
 """Cleaning up is driven by events; kinds that are not watched (Secrets) are looked at again after this."""
 
 
+REFUSED_SECONDS = 60.0
+"""For so long a step is tried to be started although the cluster forbids it."""
+_REFUSED = "the step could not be started: "
+_REFUSED_HINT = "the Kubernetes API refused it; check quota, admission policies and the service's Role"
 _KEPT_BUNDLES = 8
 """Template texts kept in memory; about 60 KB each."""
 
@@ -64,6 +70,8 @@ class Engine:
         self._max_builds = parts.max_builds
         self._cleanup = Cleanup(parts.kube, parts.seen)
         self._bundles: dict[str, Bundle] = {}
+        self._starting = Starting(parts.kube)
+        self._refused: dict[str, float] = {}
         self.queue = WorkQueue(self.reconcile)
 
     async def start(self) -> None:
@@ -110,16 +118,30 @@ class Engine:
             await self._store.enter(build.id, BuildState.FINISHING)
             return True
         try:
-            return await self._advance_step(build, step)
+            again = await self._advance_step(build, step)
+            self._refused.pop(build.id, None)
+            return again
         except TemplateError as error:
             hint = "correct the template (`goldenpipe lint` finds such faults) and create the image again"
             await self._fail(build, step, str(error), hint)
-        except (Forbidden, Invalid) as error:
-            hint = "the Kubernetes API refused it; check quota, admission policies and the service's Role"
-            await self._fail(build, step, f"the step could not be started: {error.message}", hint)
-        except NotOurs as error:
+        except Forbidden as error:
+            return await self._bear(build, step, error)
+        except Invalid as error:
+            await self._fail(build, step, f"{_REFUSED}{error.message}", _REFUSED_HINT)
+        except (NotOurs, KeysLost) as error:
             await self._fail(build, step, str(error), None)
         return True
+
+    async def _bear(self, build: Build, step: Step, error: Forbidden) -> bool:
+        """A refusal may pass: a quota is free again, an API server that starts does not know all rights yet."""
+        since = self._refused.setdefault(build.id, time.monotonic())
+        if time.monotonic() - since >= REFUSED_SECONDS:
+            await self._fail(build, step, f"{_REFUSED}{error.message}", _REFUSED_HINT)
+            return True
+        message = f"{DOES_NOT_START}{error.message}; trying again"
+        await self._store.note_progress(build.id, step.name, progress=step.progress, message=message)
+        self.queue.add_later(build.id, _STRAGGLER_SECONDS)
+        return False
 
     async def _advance_step(self, build: Build, step: Step) -> bool:
         bundle = await self._bundle(build.templates)
@@ -139,7 +161,8 @@ class Engine:
                 return True
         outcome = outcome_of(job, self._seen.pods_of(step.job), last_word=step.message)
         if outcome.status == "running":
-            await self._tell_start(build, step, template, outcome.message)
+            late = await self._late(build, step, job, bundle)
+            await self._tell_start(build, step, template, outcome.message or late)
             return False
         await self._record(build, step, outcome)
         return True
@@ -161,6 +184,19 @@ class Engine:
             trouble = template.message or template.summary  # it has started after all
         if trouble and trouble != step.message:
             await self._store.note_progress(build.id, step.name, progress=step.progress, message=trouble)
+
+    async def _late(self, build: Build, step: Step, job: Object, bundle: Bundle) -> str:
+        """Why the step's container has not started although it had the time to; empty if there is nothing to tell."""
+        pods = self._seen.pods_of(step.job)
+        waited = self._starting.waited(build.id, job, pods)
+        if waited is None:
+            return ""
+        self.queue.add_later(build.id, LATE_SECONDS)
+        if waited < LATE_SECONDS:
+            return ""
+        if why := await self._starting.why(job, pods):
+            await self._objects.ensure_job(build, step, bundle)  # its Secret may have been deleted
+        return why
 
     async def _bundle(self, digest: str) -> Bundle:
         """The templates a build started with; builds of the same day mostly share them."""
@@ -208,6 +244,7 @@ class Engine:
             await self._fail(build, step, outcome.message, outcome.hint)
             return
         await self._store.complete_step(build.id, step.position, message=outcome.message, facts=outcome.facts)
+        self._starting.forget(build.id)
         done = await self._store.get(build.id)
         if done is not None:
             self._metrics.step_ended(done.steps[step.position - 1])
@@ -236,7 +273,7 @@ class Engine:
 
     async def _end(self, build: Build, state: BuildState) -> bool:
         await self._store.end(build.id, state)
-        self._seen.forget(build.id)
+        self._forget(build)
         self._metrics.build_ended(build.os_type, state)
         log.info("build %s: %s", build.id, state.value, extra=_extra("end", build, None))
         await self.admit()
@@ -249,10 +286,15 @@ class Engine:
         await self._logs.remove(build.id)
         self._screenshots.remove(build.id)
         await self._store.forget(build.id)
-        self._seen.forget(build.id)
+        self._forget(build)
         log.info("build %s: image %s deleted", build.id, build.name, extra=_extra("delete", build, None))
         await self.admit()
         return False
+
+    def _forget(self, build: Build) -> None:
+        self._seen.forget(build.id)
+        self._starting.forget(build.id)
+        self._refused.pop(build.id, None)
 
     def _wait_for(self, build: Build, left: list[str]) -> None:
         log.debug("build %s: still there: %s", build.id, ", ".join(left))

@@ -31,6 +31,15 @@ class NotOurs(Exception):
         super().__init__(f"a {kind} named {name} exists already and is not this build's; delete it or rename the image")
 
 
+class KeysLost(Exception):
+    """The Secret with a build's keys is gone, and nobody can log in to its VM any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the Secret {name} with the build's SSH keys was deleted while the build ran; create the image again"
+        )
+
+
 class Objects:
     """Creates what a step needs; every call makes sure rather than creates, so all may be repeated."""
 
@@ -66,6 +75,8 @@ class Objects:
             "metadata": {"name": step.job, "labels": labels},
             "stringData": {"input.json": json.dumps(document)},
         }
+        if template.needs_vm and await self._kube.find("Secret", _keys_name(build)) is None:
+            raise KeysLost(_keys_name(build))
         await self._ensure(secret, build)
         return await self._ensure(render_job(bundle, template, renderer), build)
 
@@ -132,7 +143,9 @@ class Objects:
 
     async def _keys(self, build: Build) -> Keys:
         """The build's keys: those in its Secret, or new ones. They live nowhere else."""
-        secret = await self._kube.find("Secret", f"{build.id}-ssh")
+        secret = await self._kube.find("Secret", _keys_name(build))
+        if secret is None and build.vm_uid is not None:
+            raise KeysLost(_keys_name(build))
         if secret is None:
             return _new_keys()
         data = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
@@ -142,6 +155,10 @@ class Objects:
             host_private=data["host-privatekey"],
             host_public=data["host-public-key"],
         )
+
+
+def _keys_name(build: Build) -> str:
+    return f"{build.id}-ssh"
 
 
 def _new_keys() -> Keys:

@@ -12,6 +12,7 @@ RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("batch", "jobs", ("create", "delete", "get", "list", "watch")),
     ("", "pods", ("get", "list", "watch")),
     ("", "pods/log", ("get",)),
+    ("", "events", ("list",)),
     ("", "secrets", ("create", "delete", "get")),
     ("", "persistentvolumeclaims", ("delete", "get", "list", "watch")),
     ("cdi.kubevirt.io", "datavolumes", ("create", "delete", "get", "list", "watch")),
