@@ -10,6 +10,7 @@ import pytest
 from goldenpipe_kube import Kube
 from support.controlplane import SERVICE, ControlPlane, objects_of
 from support.controlplane.audit import asked, rights_in
+from support.controlplane.refusals import quota
 from support.guests import HANG, boot_disk
 from support.rest import Rest
 from support.templates import Overlay
@@ -24,6 +25,7 @@ async def test_the_service_makes_use_of_every_right_it_has_and_misses_none(
 ) -> None:
     disk = boot_disk(tmp_path, "up\n", HANG)
     await an_image_comes_and_goes(rest, overlay, admin, disk)
+    await a_step_cannot_start(rest, overlay, admin, real)
     await a_build_fails_with_its_machine_on(rest, overlay, admin, disk)
     await a_build_loses_its_machine(rest, overlay, admin, disk)
     (role,) = [obj for obj in objects_of() if (obj["kind"], obj["metadata"]["name"]) == ("Role", SERVICE)]
@@ -46,6 +48,16 @@ async def an_image_comes_and_goes(rest: Rest, overlay: Overlay, admin: Kube, dis
     await rest.call("DELETE", f"{IMAGES}/good")
     _ = [status async for status in rest.statuses("good")]
     assert await admin.find("PersistentVolumeClaim", "golden-image-good") is None
+
+
+async def a_step_cannot_start(rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane) -> None:
+    overlay.clear().step("one")
+    async with quota(real, admin.namespace, pods="0"):
+        await rest.create("late")
+        async for status in rest.statuses("late"):
+            if "exceeded quota" in status["message"]:
+                break
+    assert (await rest.end("late"))["status"] == "ready"
 
 
 async def a_build_fails_with_its_machine_on(rest: Rest, overlay: Overlay, admin: Kube, disk: Path) -> None:

@@ -1,0 +1,117 @@
+"""Quotas and admission policies refuse what a build needs, for ever or for a while."""
+
+from __future__ import annotations
+
+import pytest
+
+from goldenpipe.engine import engine
+from goldenpipe_kube import Kube, Object
+from support.controlplane import ControlPlane
+from support.controlplane.refusals import quota, refused
+from support.guests import HANG, a_machine, a_volume, boot_disk
+from support.objects import a_job, a_pod
+from support.rest import Rest
+from support.templates import Overlay
+
+pytestmark = pytest.mark.cluster
+IMAGES = "/api/v1/images"
+OURS = "goldenpipe.io/image=a"
+WORDS = "not on a Wednesday"
+
+
+def a_restricted_pod() -> Object:
+    """As the namespace's Pod security level wants it."""
+    pod = a_pod()
+    pod["spec"]["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    pod["spec"]["containers"][0]["securityContext"] = own
+    return pod
+
+
+async def nothing_is_left(admin: Kube) -> None:
+    for kind in ("VirtualMachine", "DataVolume", "PersistentVolumeClaim", "DataSource", "Secret", "Job", "Pod"):
+        assert await admin.list(kind, labels=OURS) == [], kind
+
+
+async def told(rest: Rest, words: str) -> None:
+    async for status in rest.statuses("a"):
+        if words in status["message"]:
+            return
+    raise AssertionError(status)
+
+
+async def failed(rest: Rest) -> str:
+    status = await rest.end("a", seconds=120)
+    assert status["status"] == "failed"
+    return str(status["error"]["message"])
+
+
+async def test_a_build_whose_jobs_are_refused_says_by_what_and_the_next_one_succeeds(
+    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane
+) -> None:
+    overlay.step("one", manifests=["ssh-keys.yaml"], needs_vm=True)
+    async with refused(real, admin.namespace, a_job(), WORDS):
+        await rest.create("a")
+        assert WORDS in await failed(rest)
+        assert overlay.ran() == []
+        await nothing_is_left(admin)
+    await rest.create("b")
+    assert (await rest.end("b"))["status"] == "ready"
+
+
+@pytest.mark.parametrize("example", [a_volume("http://h/d"), a_machine()], ids=lambda example: str(example["kind"]))
+async def test_a_build_whose_disk_or_machine_is_refused_says_by_what_and_leaves_nothing(
+    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane, example: Object
+) -> None:
+    manifests = ["ssh-keys.yaml", "disk.yaml", "cloud-init.yaml", "build-vm.yaml"]
+    overlay.step("one", manifests=manifests, needs_vm=True)
+    async with refused(real, admin.namespace, example, WORDS):
+        await rest.create("a", base_iso_url=boot_disk(overlay.folder, "", HANG).as_uri(), storage_size="1Mi")
+        assert WORDS in await failed(rest)
+        await nothing_is_left(admin)
+
+
+async def test_a_build_whose_pod_is_refused_for_a_while_says_so_and_goes_on(
+    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane
+) -> None:
+    overlay.step("one")
+    async with refused(real, admin.namespace, a_restricted_pod(), WORDS):
+        await rest.create("a")
+        await told(rest, WORDS)
+    assert (await rest.end("a", seconds=120))["status"] == "ready"
+    assert overlay.ran() == ["one"]
+
+
+async def test_a_build_whose_pod_the_quota_never_lets_in_fails_with_that_reason(
+    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane
+) -> None:
+    overlay.step("one", timeout=12)
+    async with quota(real, admin.namespace, pods="0"):
+        await rest.create("a")
+        message = await failed(rest)
+    assert "deadline of 12 s" in message
+    assert "exceeded quota: tight" in message
+
+
+async def test_a_quota_that_is_free_again_soon_only_delays_a_build(
+    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane
+) -> None:
+    overlay.step("one")
+    async with quota(real, admin.namespace, count__jobs_batch="0"):
+        await rest.create("a")
+        await told(rest, "exceeded quota: tight")
+    assert (await rest.end("a"))["status"] == "ready"
+    assert overlay.ran() == ["one"]
+
+
+@pytest.mark.parametrize("what", ["count__jobs_batch", "count__secrets"])
+async def test_a_quota_that_stays_exceeded_fails_the_build_with_that_reason(
+    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "REFUSED_SECONDS", 3.0)
+    overlay.step("one", manifests=["ssh-keys.yaml"], needs_vm=True)
+    async with quota(real, admin.namespace, **{what: "0"}):
+        await rest.create("a")
+        assert "exceeded quota: tight" in await failed(rest)
+        assert overlay.ran() == []
+        await nothing_is_left(admin)
