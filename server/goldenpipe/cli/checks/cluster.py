@@ -10,7 +10,7 @@ from goldenpipe_kube import Kube, KubeError, NotFound, Object
 
 RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("batch", "jobs", ("create", "delete", "get", "list", "watch")),
-    ("", "pods", ("get", "list", "watch")),
+    ("", "pods", ("list", "watch")),
     ("", "pods/log", ("get",)),
     ("", "events", ("list",)),
     ("", "secrets", ("create", "delete", "get")),
