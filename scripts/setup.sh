@@ -27,6 +27,7 @@ run  | xorriso            | xorriso                            | remasters insta
 user | uidmap             | newuidmap                          | lets mmdebstrap give files their owners without being root
 test | openssh-server     | sshd                               | the step programs are tested against a real SSH server
 test | shellcheck         | shellcheck                         | checks the shell scripts
+test | faketime           | faketime                           | gives the service a clock that is wrong (make test-cluster)
 TABLE
 }
 

@@ -41,9 +41,8 @@ class Metrics:
         self._builds.labels(os_type, state.value).inc()
 
     def step_ended(self, step: Step) -> None:
-        if step.started_at and step.ended_at:
-            seconds = (step.ended_at - step.started_at).total_seconds()
-            self._steps.labels(step.name, step.status.value).observe(seconds)
+        if step.seconds is not None:
+            self._steps.labels(step.name, step.status.value).observe(step.seconds)
 
     def request_ended(self, method: str, route: str, code: int, seconds: float) -> None:
         self._api.labels(method, route, str(code)).observe(seconds)

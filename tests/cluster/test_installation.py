@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from support.controlplane import ControlPlane
+from support.controlplane import ControlPlane, Programs, objects_of
 from support.markdown import ROOT
 
 pytestmark = pytest.mark.cluster
@@ -17,7 +16,7 @@ _WARNING = "Warning:"
 
 
 def kubectl(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["kubectl", f"--kubeconfig={plane.kubeconfig}", *arguments]
+    command = [str(Programs.find().kubectl), f"--kubeconfig={plane.kubeconfig}", *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
@@ -31,11 +30,7 @@ def test_the_installation_is_accepted_whole(control_plane: ControlPlane, folder:
 
 
 def test_a_field_that_does_not_exist_is_refused(control_plane: ControlPlane, tmp_path: Path) -> None:
-    rendered = subprocess.run(
-        ["kubectl", "kustomize", str(ROOT / "manifests")], check=True, capture_output=True, text=True
-    ).stdout
-    objects: list[dict[str, Any]] = list(yaml.safe_load_all(rendered))
-    (deployment,) = [obj for obj in objects if obj["kind"] == "Deployment"]
+    (deployment,) = [obj for obj in objects_of() if obj["kind"] == "Deployment"]
     deployment["spec"]["template"]["spec"]["colour"] = "red"
     path = tmp_path / "deployment.yaml"
     path.write_text(yaml.safe_dump(deployment))

@@ -100,6 +100,17 @@ async def test_what_runs_is_known_again_after_a_restart_and_what_has_ended_is_no
         assert [store.runs(build.id) for build in builds] == [False, True, False]
 
 
+async def test_a_clock_that_is_set_back_makes_no_step_shorter_than_nothing(tmp_path: Path) -> None:
+    clock = iter([START + timedelta(minutes=5), *[START - timedelta(minutes=5)] * 9])
+    async with Store(tmp_path / "store.sqlite", now=lambda: next(clock)) as store:
+        build = await add(store, "a")
+        await store.start_step(build.id, 1)
+        await store.complete_step(build.id, 1, message="", facts={})
+        done = await store.get(build.id)
+        assert done
+        assert done.steps[0].seconds == 0
+
+
 async def test_progress_never_goes_back(store: Store) -> None:
     build = await add(store, "a")
     await store.start_step(build.id, 1)

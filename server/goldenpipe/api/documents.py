@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from goldenpipe.model.build import Build, Step
+from goldenpipe.model.build import Build, Step, seconds_between
 from goldenpipe.model.quantities import format_bytes
 from goldenpipe.model.status import BuildState
 
@@ -74,8 +74,8 @@ def _step(step: Step) -> Object:
         document["started_at"] = moment(step.started_at)
     if step.ended_at:
         document["ended_at"] = moment(step.ended_at)
-    if step.started_at and step.ended_at:
-        document["duration_seconds"] = round((step.ended_at - step.started_at).total_seconds(), 3)
+    if step.seconds is not None:
+        document["duration_seconds"] = round(step.seconds, 3)
     return document
 
 
@@ -88,4 +88,4 @@ def _customizations(build: Build) -> Object:
 def _duration(build: Build) -> float | None:
     if build.started_at is None:
         return None
-    return round(((build.ended_at or datetime.now(UTC)) - build.started_at).total_seconds(), 1)
+    return round(seconds_between(build.started_at, build.ended_at or datetime.now(UTC)), 1)

@@ -36,6 +36,16 @@ class Step:
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
+    @property
+    def seconds(self) -> float | None:
+        """From its start to its end."""
+        return seconds_between(self.started_at, self.ended_at) if self.started_at and self.ended_at else None
+
+
+def seconds_between(start: datetime, end: datetime) -> float:
+    """Never negative: the clock may have been set back meanwhile."""
+    return max(0.0, (end - start).total_seconds())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Build:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Prints the folder that holds the programs of a control plane: $KUBEBUILDER_ASSETS if they are all there, else a cache,
-# which it fills the first time: kube-apiserver and kube-controller-manager are built (needs Go; ten minutes on two cores),
+# which it fills the first time: kube-apiserver, kube-controller-manager and kubectl are built (needs Go; ten minutes on two cores),
 # etcd is Debian's, unpacked and not installed, because its package would run it as a service.
 # Where Go or etcd is not to be had it says so and prints nothing; the tests are then skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-built=(kube-apiserver kube-controller-manager)
+built=(kube-apiserver kube-controller-manager kubectl)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -28,6 +28,7 @@ build() {
     local folder=$1 version=$2 stamp program
     stamp="-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitTreeState=clean"
     for program in "${built[@]}"; do
+        [[ -x $folder/$program ]] && continue
         say "Building $program $version into $folder, once; this takes minutes."
         CGO_ENABLED=0 nice -n 15 go build -trimpath -buildvcs=false -ldflags "-s -w $stamp" \
             -o "$folder/.$program.$$" "k8s.io/kubernetes/cmd/$program"

@@ -10,6 +10,7 @@ import yaml
 
 from goldenpipe_kube import Object
 from support.controlplane.plane import NAMESPACE, ControlPlane
+from support.controlplane.programs import Programs
 from support.markdown import ROOT
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -19,7 +20,7 @@ SERVICE, STEP = "goldenpipe", "goldenpipe-step"
 @cache
 def rendered() -> str:
     """What `kubectl apply -k manifests/` applies."""
-    command = ["kubectl", "kustomize", str(ROOT / "manifests")]
+    command = [str(Programs.find().kubectl), "kustomize", str(ROOT / "manifests")]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

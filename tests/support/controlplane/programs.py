@@ -12,6 +12,7 @@ from typing import Self
 
 _STOP_SECONDS = 20
 _ASSETS = "KUBEBUILDER_ASSETS"
+_NAMES = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +22,17 @@ class Programs:
     etcd: Path
     apiserver: Path
     controller_manager: Path
+    kubectl: Path
 
     @classmethod
     def find(cls) -> Self:
-        found = {name: _find(name) for name in ("etcd", "kube-apiserver", "kube-controller-manager")}
+        found = {name: _find(name) for name in _NAMES}
         missing = [name for name, path in found.items() if path is None]
         if missing:
             message = f"{', '.join(missing)} not found in ${_ASSETS} or on the PATH: run make test-cluster"
             raise FileNotFoundError(message)
-        etcd, apiserver, controller_manager = [path for path in found.values() if path]
-        return cls(etcd=etcd, apiserver=apiserver, controller_manager=controller_manager)
+        etcd, apiserver, controller_manager, kubectl = [path for path in found.values() if path]
+        return cls(etcd=etcd, apiserver=apiserver, controller_manager=controller_manager, kubectl=kubectl)
 
 
 def missing_programs() -> str:
