@@ -21,8 +21,9 @@ test: ## run all tests, with one real build if QEMU is here (within 10 minutes);
 	@$(bin)/pytest -n auto --maxprocesses 4 --dist worksteal $(TEST)
 
 test-cluster: ## the tests that need a real Kubernetes control plane (builds it first, once: 10 minutes and Go); TEST="-k word" to choose
-	@scripts/setup.sh test
-	@KUBEBUILDER_ASSETS="$$(tests/cluster/controlplane/build.sh)" && export KUBEBUILDER_ASSETS && $(bin)/pytest -m cluster $(TEST)
+	@scripts/setup.sh cluster
+	@KUBEBUILDER_ASSETS="$$(tests/cluster/controlplane/build.sh)" && export KUBEBUILDER_ASSETS && \
+		$(bin)/pytest -m cluster -n 2 --dist loadfile $(TEST)
 
 lint: ## ruff, mypy, import-linter, shellcheck
 	@scripts/setup.sh test

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Makes this machine able to run GoldenPipe: Debian packages that are missing, then .venv.
 #
-#   scripts/setup.sh        what the service, its local cluster and the demo need
-#   scripts/setup.sh test   that, and what the tests and linters need
+#   scripts/setup.sh           what the service, its local cluster and the demo need
+#   scripts/setup.sh test      that, and what the tests and linters need
+#   scripts/setup.sh cluster   that, and what the tests on a real control plane need
 #
 # Says what it installs and why before it does. Where it may not install, it prints the command and stops.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# need: run, test (for `make test`), user (unless root) | Debian package | a file or command that proves it is there | what for
+# need: run, test (for `make test`), cluster (for `make test-cluster`), user (unless root) | Debian package | a file or command that proves it is there | what for
 packages() {
     cat <<'TABLE'
 run  | qemu-system-x86    | qemu-system-x86_64                 | runs the virtual machines
@@ -27,7 +28,8 @@ run  | xorriso            | xorriso                            | remasters insta
 user | uidmap             | newuidmap                          | lets mmdebstrap give files their owners without being root
 test | openssh-server     | sshd                               | the step programs are tested against a real SSH server
 test | shellcheck         | shellcheck                         | checks the shell scripts
-test | faketime           | faketime                           | gives the service a clock that is wrong (make test-cluster)
+cluster | faketime        | faketime                           | gives the service a clock that is wrong
+cluster | buildah         | buildah                            | builds both container images
 TABLE
 }
 
@@ -60,6 +62,7 @@ find_missing_packages() {
         case $need in
             run) ;;
             user) [[ $EUID -ne 0 ]] || continue ;;
+            test) [[ $wanted != run ]] || continue ;;
             *) [[ $need == "$wanted" ]] || continue ;;
         esac
         is_there "$proof" && continue
@@ -134,7 +137,8 @@ make_venv() {
 
 main() {
     local wanted=${1:-run} python
-    [[ $wanted == run || $wanted == test ]] || fail "unknown argument '$wanted'; use: scripts/setup.sh [run|test]"
+    [[ $wanted == run || $wanted == test || $wanted == cluster ]] ||
+        fail "unknown argument '$wanted'; use: scripts/setup.sh [run|test|cluster]"
     python=$(find_python)
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
