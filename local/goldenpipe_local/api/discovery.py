@@ -112,6 +112,8 @@ def _entries(resource: Resource) -> Iterable[Object]:
     if resource.kind == "Pod":
         yield _sub(resource, "log", "Pod", ("get",))
         yield _sub(resource, "binding", "Binding", ("create",))
+        eviction = _sub(resource, "eviction", "Eviction", ("create",))
+        yield {**eviction, "group": "policy", "version": "v1"}
 
 
 _IN_ALL = frozenset(

@@ -12,6 +12,7 @@ from goldenpipe_local.api.access import Access, User
 from goldenpipe_local.api.answers import error_answer, json_answer
 from goldenpipe_local.api.authorization import check_allowed, review_access
 from goldenpipe_local.api.errors import ApiError, bad_request, conflict, method_not_allowed, shutting_down, unauthorized
+from goldenpipe_local.api.eviction import Evictions
 from goldenpipe_local.api.logs import Logs
 from goldenpipe_local.api.machines import Machines
 from goldenpipe_local.api.reading import Reading
@@ -56,6 +57,7 @@ class Front:
             "log": ("get", logs.serve),
             "vnc/screenshot": ("get", screenshots.serve),
             "binding": ("create", self._bind),
+            "eviction": ("create", Evictions(registry).serve),
         }
 
     def close(self) -> None:

@@ -30,7 +30,7 @@ _YAML = "application/yaml"
 _COLLECTION_VERBS = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
 _OBJECT_VERBS = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SUBRESOURCES = {
-    "pods": ("log", "binding"),
+    "pods": ("log", "binding", "eviction"),
     "virtualmachines.kubevirt.io": ("start", "stop", "restart"),
     "virtualmachineinstances.kubevirt.io": ("vnc/screenshot",),
 }
@@ -189,7 +189,7 @@ def _check_place(resource: Resource, namespace: str | None, name: str, subresour
 def _verb(http: web.Request, name: str, subresource: str) -> str:
     table = _OBJECT_VERBS if name else _COLLECTION_VERBS
     verb = table.get("GET" if http.method == "HEAD" else http.method)
-    if subresource == "binding" and http.method == "POST":
+    if subresource in {"binding", "eviction"} and http.method == "POST":
         verb = "create"
     if verb is None:
         raise method_not_allowed()

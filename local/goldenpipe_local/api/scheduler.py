@@ -64,7 +64,7 @@ def bind(registry: Registry, pod: Stored, node: str) -> None:
     now = utc_now()
     condition = {"type": "PodScheduled", "status": "True"}
     spec = {**pod.object["spec"], "nodeName": node}
-    registry.overwrite(_PODS, {**_with_condition(pod.object, condition, now), "spec": spec})
+    registry.overwrite(_PODS, {**with_condition(pod.object, condition, now), "spec": spec})
     metadata = pod.object["metadata"]
     message = f"Successfully assigned {metadata['namespace']}/{metadata['name']} to {node}"
     _tell(registry, pod.object, "Normal", "Scheduled", message, now)
@@ -77,11 +77,12 @@ def _tell_waiting(registry: Registry, pod: Stored, nodes: int) -> None:
     now = utc_now()
     message = f"0/{nodes} nodes are available: the node agent is not ready yet."
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    registry.overwrite(_PODS, _with_condition(pod.object, condition, now))
+    registry.overwrite(_PODS, with_condition(pod.object, condition, now))
     _tell(registry, pod.object, "Warning", "FailedScheduling", message, now)
 
 
-def _with_condition(pod: Object, condition: Object, now: datetime) -> Object:
+def with_condition(pod: Object, condition: Object, now: datetime) -> Object:
+    """The Pod with this condition in the place of the one of its type."""
     status = pod.get("status") or {}
     others = [item for item in status.get("conditions") or [] if item["type"] != condition["type"]]
     stamped = {**condition, "lastProbeTime": None, "lastTransitionTime": stamp(now)}
