@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import aiohttp
 import pytest
 
 from goldenpipe.engine import engine
+from goldenpipe.service import running
+from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube, Object
-from support.controlplane import ControlPlane
+from support.controlplane import Cluster, ControlPlane
 from support.controlplane.refusals import quota, refused
 from support.guests import HANG, a_machine, a_volume, boot_disk
 from support.objects import a_job, a_pod
@@ -28,9 +33,14 @@ def a_restricted_pod() -> Object:
     return pod
 
 
-async def nothing_is_left(admin: Kube) -> None:
-    for kind in ("VirtualMachine", "DataVolume", "PersistentVolumeClaim", "DataSource", "Secret", "Job", "Pod"):
+async def only_jobs_are_left(admin: Kube) -> None:
+    for kind in ("VirtualMachine", "DataVolume", "PersistentVolumeClaim", "DataSource", "Secret"):
         assert await admin.list(kind, labels=OURS) == [], kind
+
+
+async def nothing_is_left(admin: Kube) -> None:
+    await only_jobs_are_left(admin)
+    assert await admin.list("Job", labels=OURS) == []
 
 
 async def told(rest: Rest, words: str) -> None:
@@ -115,3 +125,31 @@ async def test_a_quota_that_stays_exceeded_fails_the_build_with_that_reason(
         assert "exceeded quota: tight" in await failed(rest)
         assert overlay.ran() == []
         await nothing_is_left(admin)
+
+
+async def test_a_disk_that_the_quota_has_no_room_for_says_so_and_is_made_when_there_is(
+    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane
+) -> None:
+    overlay.use("download_iso")
+    async with quota(real, admin.namespace, persistentvolumeclaims="1"):  # the installation's own
+        await rest.create("a", base_iso_url=boot_disk(overlay.folder, "", HANG).as_uri(), storage_size="1Mi")
+        await rest.log_line("a", "download_iso", "exceeded quota: tight")
+    assert (await rest.end("a"))["status"] == "ready"
+
+
+async def test_a_disk_that_never_gets_room_fails_the_build_with_that_reason(
+    cluster: Cluster, settings: Settings, overlay: Overlay, admin: Kube, real: ControlPlane
+) -> None:
+    impatient = replace(settings, cluster=replace(settings.cluster, pending_timeout_seconds=8))
+    overlay.use("download_iso")
+    async with (
+        running(impatient, kubeconfig=cluster.kubeconfig) as service,
+        aiohttp.ClientSession() as session,
+        quota(real, admin.namespace, requests_storage="10Gi"),
+    ):
+        rest = Rest(service.address, session)
+        await rest.create("a", base_iso_url=boot_disk(overlay.folder, "", HANG).as_uri(), storage_size="1Mi")
+        message = await failed(rest)
+    assert "did not begin within 8" in message
+    assert "exceeded quota: tight" in message
+    await only_jobs_are_left(admin)

@@ -53,10 +53,10 @@ class Rest:
         return last
 
     async def log_line(self, name: str, step: str, line: str, *, seconds: float = 60) -> None:
-        """Return when the step's log has this line."""
+        """Return when the step's log has a line with this in it."""
         url = f"{self.address}/api/v1/images/{name}/steps/{step}/logs?follow=true"
         async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=seconds)) as answer:
             async for found in answer.content:
-                if found.decode().strip() == line:
+                if line in found.decode():
                     return
         raise AssertionError(line)

@@ -195,7 +195,9 @@ def _waits_for(volume: Object, phase: str) -> str:
     for one in (bound, running):
         if one.get("reason") in _NO_TROUBLE:
             continue
-        if one.get("status") == "False" and (one.get("message") or one.get("reason") in _ENDED):
+        # of a claim that could not be made (ErrExceededQuota, ErrClaimNotValid) CDI says Bound: Unknown
+        amiss = one.get("status") == "False" or str(one.get("reason")).startswith("Err")
+        if amiss and (one.get("message") or one.get("reason") in _ENDED):
             restarts = f" (restarted {_restarts(volume)} times)" if one is running and _restarts(volume) else ""
             return f"{phase}: {one.get('message') or one['reason']}{restarts}"
     if phase in FOR_A_CONSUMER:

@@ -7,14 +7,14 @@ import logging
 import time
 from pathlib import Path
 
-from goldenpipe_kube import Conflict, Kube, NotFound, Object
+from goldenpipe_kube import Conflict, Forbidden, Kube, NotFound, Object
 from goldenpipe_local.node.disks import status as write
 from goldenpipe_local.node.disks.importer import Volume
 from goldenpipe_local.node.disks.problems import ChecksumMismatch, ImportProblem
 from goldenpipe_local.node.disks.sources import Plan, SourceBusy, SourceRefused, Sources
 from goldenpipe_local.node.disks.usage import FINAL_PHASES, is_in_use
 from goldenpipe_local.node.events import Events
-from goldenpipe_local.node.objects import is_deleting, name_of, phase_of, uid_of
+from goldenpipe_local.node.objects import find_condition, is_deleting, name_of, phase_of, uid_of
 from goldenpipe_local.node.reconciling import Informer, Reconciler, key_of, split_key
 
 log = logging.getLogger(__name__)
@@ -121,6 +121,9 @@ class DataVolumeController:
             claim = self._claims.saw(await self._kube.create(write.claim_of(volume, plan.size_text)))
         except Conflict:
             claim = self._claims.saw(await self._kube.get("PersistentVolumeClaim", name))
+        except Forbidden as error:
+            await self._tell_refused(volume, error.message)
+            return False
         if uid_of(volume) not in [each["uid"] for each in claim["metadata"].get("ownerReferences") or []]:
             message = f"PVC {name} exists and does not belong to this DataVolume"
             await self._pend(volume, "ErrResourceExists", message, warning=True)
@@ -140,6 +143,14 @@ class DataVolumeController:
             self._claims.saw(await self._kube.patch("PersistentVolumeClaim", name, patch, subresource="status"))
             self._tell(volume, "Bound", f"PVC {name} Bound")
         return True
+
+    async def _tell_refused(self, volume: Object, message: str) -> None:
+        """A quota, as CDI tells it; it may be free again later."""
+        status = write.unclaimed_status(volume, "ErrExceededQuota", message)
+        if find_condition(volume, "Bound") is None:
+            self._tell(volume, "ErrExceededQuota", message, warning=True)
+            await self._write(volume, status)
+        self._queue.enqueue_after(key_of(volume), BUSY_RETRY)
 
     async def _import(self, key: str, plan: Plan) -> None:
         name, uid = split_key(key)

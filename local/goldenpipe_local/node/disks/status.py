@@ -69,6 +69,13 @@ def waiting_status(volume: Object) -> Object:
     return {**pending_status(volume, "Pending", f"PVC {name_of(volume)} Pending"), "phase": "WaitForFirstConsumer"}
 
 
+def unclaimed_status(volume: Object, reason: str, message: str) -> Object:
+    """There is no claim, because the API server refused it."""
+    status = pending_status(volume, reason, message)
+    unknown = [{**each, "status": "Unknown"} if each["type"] == "Bound" else each for each in status["conditions"]]
+    return {**status, "conditions": unknown}
+
+
 def scheduled_status(volume: Object, phase: str) -> Object:
     return _status(volume, phase, [_bound(volume), condition("Ready", False), _running(False, "ContainerCreating")])
 
