@@ -344,6 +344,20 @@ async def test_a_disk_that_gets_no_volume_is_not_waited_for_for_ever(
     assert hint in step.extra["hint"]
 
 
+async def test_what_the_importer_waits_for_is_not_hidden_by_what_its_claim_waits_for(
+    server: Server, cluster: Cluster, download: Download
+) -> None:
+    server.files["/disk.img"] = RAW
+    await cluster.make_disk("Pending")
+    bound = condition("Bound", "False", "Pending", "PVC root Pending")
+    running = condition("Running", "False", "ErrExceededQuota", "exceeded quota: storage")
+    await cluster.set_status("DataVolume", DISK, conditions=[bound, running])
+    step = await download(f"{server.url}/disk.img", pending_timeout_seconds=1)
+    assert await step.ended(10) == 20
+    assert step.message.endswith("Pending: PVC root Pending; exceeded quota: storage")
+    assert "quota" in step.extra["hint"]
+
+
 @pytest.mark.parametrize("phase", ["WaitForFirstConsumer", "PendingPopulation"])
 async def test_a_disk_that_waits_for_its_vm_does_not_hold_up_the_step_before_the_vm(
     server: Server, cluster: Cluster, download: Download, phase: str

@@ -320,6 +320,15 @@ async def test_an_unfinished_image_is_not_published(
     assert words in step.message
 
 
+async def test_a_step_without_the_right_it_needs_says_what_its_template_lacks(cluster: Cluster, steps: Runner) -> None:
+    """As with a template of one's own that forgets the account."""
+    await cluster.make_vm()
+    step = await steps.run("create_vm", cluster.document(), **cluster.environ("download_iso"))
+    assert await step.ended() == 20
+    assert "may not use the Kubernetes API as it must" in step.message
+    assert "service_account" in step.extra["hint"]
+
+
 async def test_a_dead_api_is_a_temporary_failure(cluster: Cluster, steps: Runner) -> None:
     environ = cluster.environ("publish_image")
     await cluster.server.__aexit__(None, None, None)

@@ -190,19 +190,18 @@ def _percent(volume: Object) -> float | None:
 
 
 def _waits_for(volume: Object, phase: str) -> str:
-    """Why nothing happens yet."""
-    bound, running = condition(volume, "Bound"), condition(volume, "Running")
-    for one in (bound, running):
-        if one.get("reason") in _NO_TROUBLE:
-            continue
+    """Why nothing happens yet: what the claim waits for, and what the importer does."""
+    told = []
+    for one in (condition(volume, "Bound"), condition(volume, "Running")):
+        words = str(one.get("message") or (one.get("reason") in _ENDED and one["reason"]) or "")
         # of a claim that could not be made (ErrExceededQuota, ErrClaimNotValid) CDI says Bound: Unknown
         amiss = one.get("status") == "False" or str(one.get("reason")).startswith("Err")
-        if amiss and (one.get("message") or one.get("reason") in _ENDED):
-            restarts = f" (restarted {_restarts(volume)} times)" if one is running and _restarts(volume) else ""
-            return f"{phase}: {one.get('message') or one['reason']}{restarts}"
-    if phase in FOR_A_CONSUMER:
-        return f"{phase}: the volume is bound once a VM uses it"
-    return ""
+        if amiss and words and one.get("reason") not in _NO_TROUBLE:
+            told.append(words)
+    if not told and phase in FOR_A_CONSUMER:
+        told.append("the volume is bound once a VM uses it")
+    restarts = f" (restarted {_restarts(volume)} times)" if told and _restarts(volume) else ""
+    return f"{phase}: {'; '.join(told)}{restarts}" if told else ""
 
 
 def _what_to_free(why: str, disk: str) -> str:

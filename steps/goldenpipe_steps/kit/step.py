@@ -72,7 +72,9 @@ class Step:
                 yield kube
         except Forbidden as error:
             message = f"the step may not use the Kubernetes API as it must: {error}"
-            raise Permanent(message, hint="The template needs `api: true`, the service account its Role.") from error
+            raise Permanent(
+                message, hint="Its template needs `api: true` and a `service_account` whose Role allows this."
+            ) from error
         except KubeError as error:
             message = f"the Kubernetes API refused or did not answer: {error}"
             raise Temporary(message) from error
