@@ -49,6 +49,7 @@ class Kube:
             await config.load_kube_config(config_file=str(path) if path else None, client_configuration=settings)
             found = _context_namespace(Path(path) if path else Path("~/.kube/config").expanduser())
         settings.retries = None
+        settings.connection_pool_maxsize = 0  # no limit: each log that is followed holds a connection
         settings.proxy = settings.proxy or _proxy_of(settings.host)
         # aiohttp would ask the environment for a proxy, and .netrc for a password, in a thread, for every request
         settings.client_session_kwargs = {"trust_env": False}
