@@ -12,7 +12,7 @@ from goldenpipe.service import running
 from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube
 from goldenpipe_local.api import ApiServer
-from support.recordings import Player, exits, recorded_job
+from support.recordings import Player, Recorded, exits, recorded_job
 from support.rest import Object, Rest
 from support.templates import Overlay
 from support.watching import until
@@ -40,7 +40,7 @@ async def kube(api: ApiServer) -> AsyncIterator[Kube]:
 
 async def job_of(kube: Kube, step: str) -> Object:
     """The Job that the service has made for a step."""
-    return await until(kube, "Job", lambda job: job["metadata"]["labels"]["goldenpipe.io/step"] == step)
+    return await until(kube, "Job", lambda job: _step_of(job) == step)
 
 
 async def player_for(kube: Kube, step: str) -> Player:
@@ -99,6 +99,88 @@ async def test_a_recorded_failure_ends_the_build_with_its_true_words(
     assert status["error"]["step"] == "one"
     assert words in status["error"]["message"]
     assert [step["status"] for step in status["steps"]] == ["failed", "pending"]
+
+
+def up_to_exit(name: str) -> list[Recorded]:
+    """A recorded Job until its container has exited; what the Job says of that comes later."""
+    events = recorded_job(name)
+    return events[: next(number for number, event in enumerate(events) if exits(event)) + 1]
+
+
+def up_to_running(name: str) -> list[Recorded]:
+    events = recorded_job(name)
+    return events[: next(number for number, event in enumerate(events) if "running" in event.container) + 1]
+
+
+async def bury(kube: Kube, pod: str) -> None:
+    await kube.patch("Pod", pod, {"metadata": {"finalizers": None}})
+    await kube.delete("Pod", pod, grace_seconds=0)
+
+
+async def end_pod_of_deleted_job(kube: Kube, step: str) -> None:
+    """What the Job controller and the kubelet do when a Job is deleted."""
+    job = await until(kube, "Job", lambda job: _step_of(job) == step and "deletionTimestamp" in job["metadata"])
+    for pod in await kube.list("Pod", labels=f"batch.kubernetes.io/job-name={job['metadata']['name']}"):
+        await bury(kube, pod["metadata"]["name"])
+
+
+def _step_of(obj: Object) -> str:
+    return str(obj["metadata"]["labels"]["goldenpipe.io/step"])
+
+
+async def test_a_job_that_fails_after_its_container_had_exited_well_stops_the_build_and_the_step_that_runs(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one").step("two")
+    await rest.create("a")
+    player = await player_for(kube, "one")
+    await player.play_all(up_to_exit("job-exit-0"))
+    await (await player_for(kube, "two")).play_all(up_to_running("job-exit-0"))
+    deadline = [event for event in recorded_job("job-deadline") if event.kind == "Job"]
+    await (await player_for(kube, "one")).play_all(deadline)
+    await end_pod_of_deleted_job(kube, "two")
+    status = await rest.end("a")
+    assert (status["status"], status["error"]["step"]) == ("failed", "one")
+    assert (
+        "had exited with 0, but its Job failed after that: the step did not end within its deadline"
+        in (status["error"]["message"])
+    )
+    assert [step["status"] for step in status["steps"]] == ["failed", "failed"]
+    assert [_step_of(job) for job in await kube.list("Job")] == ["one"]
+
+
+async def test_a_step_that_its_job_starts_again_after_it_was_taken_for_done_stops_the_build(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one").step("two")
+    await rest.create("a")
+    player = await player_for(kube, "one")
+    events = up_to_exit("job-exit-0")
+    await player.play_all(events)
+    await job_of(kube, "two")
+    await bury(kube, player.name_of(events[-1]))
+    again = await player_for(kube, "one")
+    again.names["Pod", events[-1].name] = "another"
+    await again.play_all(
+        [event for event in up_to_running("job-exit-0") if event.kind == "Pod" or event.type == "ADDED"]
+    )
+    await end_pod_of_deleted_job(kube, "one")
+    status = await rest.end("a")
+    assert (status["status"], status["error"]["step"]) == ("failed", "one")
+    assert "the Job has started another one" in status["error"]["message"]
+
+
+async def test_an_image_is_not_ready_before_the_job_of_its_last_step_has_confirmed_it(
+    rest: Rest, overlay: Overlay, kube: Kube
+) -> None:
+    overlay.step("one")
+    await rest.create("a")
+    player, events = await player_for(kube, "one"), up_to_exit("job-exit-0")
+    await player.play_all(events)
+    told = await until_status(rest, "one", status="completed")
+    assert told["status"] == "creating"
+    await player.play_all(recorded_job("job-exit-0")[len(events) :])
+    assert (await rest.end("a"))["status"] == "ready"
 
 
 async def test_a_pod_lost_or_suspended_is_waited_for_and_the_step_completes_with_the_next(

@@ -119,7 +119,12 @@ class Player:
             await self.play(event)
 
     def name_of(self, event: Recorded) -> str:
-        return self.names.get((event.kind, event.name), event.name)
+        """A Pod is named after its Job, as the Job controller does it."""
+        name = event.name
+        for owner in event.object["metadata"].get("ownerReferences") or []:
+            if event.kind == "Pod" and (ours := self.names.get((owner["kind"], owner["name"]))):
+                name = ours + name.removeprefix(owner["name"])
+        return self.names.get((event.kind, event.name), name)
 
     async def _create(self, event: Recorded) -> Object:
         obj = self._ours(event.object)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from goldenpipe.model.outcome import outcome_of
+from goldenpipe.model.outcome import objection_to, outcome_of
 
 Object = dict[str, Any]
 
@@ -117,3 +117,19 @@ def test_a_pod_without_its_containers_status_is_judged_by_its_phase() -> None:
     bare = pod()
     bare["status"] = {"phase": "Succeeded"}
     assert outcome_of(job(condition("Complete")), [bare]).status == "completed"
+
+
+def test_a_job_that_has_not_confirmed_an_exit_yet_does_not_object_to_it() -> None:
+    done = pod(0)
+    for conditions in ([], [condition("SuccessCriteriaMet")], [condition("Complete")]):
+        assert objection_to(job(*conditions), [done]) is None
+        assert objection_to(job(*conditions), []) is None
+    lost = pod(at="2025-12-31T00:00:00Z")
+    lost["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert objection_to(job(), [lost, done]) is None
+
+
+def test_a_job_that_fails_or_starts_over_after_an_exit_with_0_objects_with_its_reason() -> None:
+    failed = job(condition("FailureTarget", "DeadlineExceeded"))
+    assert "deadline of 60 s" in (objection_to(failed, [pod(0)]) or "")
+    assert "another one" in (objection_to(job(), [pod(0), pod(at="2026-01-01T00:00:05Z")]) or "")

@@ -22,7 +22,7 @@ from goldenpipe.engine.screenshots import Screenshots
 from goldenpipe.engine.starting import LATE_SECONDS, Starting
 from goldenpipe.metrics import Metrics
 from goldenpipe.model.build import Build, BuildError, Step
-from goldenpipe.model.outcome import DOES_NOT_START, Outcome, outcome_of
+from goldenpipe.model.outcome import DOES_NOT_START, Outcome, is_complete, objection_to, outcome_of
 from goldenpipe.model.status import BuildState, StepStatus, Target
 from goldenpipe.store import Store
 from goldenpipe.templating.bundle import Bundle, TemplateError
@@ -103,6 +103,9 @@ class Engine:
             case BuildState.QUEUED:
                 await self.admit()
                 return False
+            case BuildState.RUNNING | BuildState.FINISHING if objection := self._objection(build):
+                await self._fail(build, *objection, "create the image again; `kubectl describe job` has more about it")
+                return True
             case BuildState.RUNNING:
                 return await self._advance(build)
             case BuildState.FINISHING:
@@ -257,7 +260,24 @@ class Engine:
             self._metrics.step_ended(failed.steps[step.position - 1])
         log.warning("build %s: step %s failed: %s", build.id, step.name, message, extra=_extra("fail", build, step))
 
+    def _objection(self, build: Build) -> tuple[Step, str] | None:
+        """A step that was taken for done, and what its Job says now.
+
+        The next step begins when a container has exited; its Job's word comes about two seconds later.
+        """
+        for step, job in self._done(build):
+            if reason := objection_to(job, self._seen.pods_of(step.job)):
+                return step, reason
+        return None
+
+    def _done(self, build: Build) -> list[tuple[Step, Object]]:
+        """The completed steps, with their Jobs where those are still there."""
+        jobs = [(step, self._seen.get("Job", step.job)) for step in build.steps if step.status is StepStatus.COMPLETED]
+        return [(step, job) for step, job in jobs if job is not None]
+
     async def _finish(self, build: Build) -> bool:
+        if not all(is_complete(job) for _, job in self._done(build)):
+            return False
         if left := await self._cleanup.after_success(build):
             self._wait_for(build, left)
             return False

@@ -55,6 +55,22 @@ def outcome_of(job: Object, pods: list[Object], *, last_word: str = "") -> Outco
     return Outcome(status="running", message=f"{DOES_NOT_START}{waiting}") if waiting else RUNNING
 
 
+def objection_to(job: Object, pods: list[Object]) -> str | None:
+    """What the Job of a step whose container has exited with 0 says against that afterwards; None: nothing."""
+    outcome = outcome_of(job, pods)
+    if outcome.status == "failed":
+        return f"its container had exited with 0, but its Job failed after that: {outcome.message}"
+    if not is_complete(job) and any(_has_more_to_say(pod, _terminated(pod)) for pod in pods):
+        return "its Pod was lost before the Job had counted it, and the Job has started another one"
+    return None
+
+
+def is_complete(job: Object) -> bool:
+    """Whether the Job itself says that it has done its work."""
+    conditions = job.get("status", {}).get("conditions") or []
+    return any(each["type"] == "Complete" and each["status"] == "True" for each in conditions)
+
+
 def _has_more_to_say(pod: Object | None, ended: Object | None) -> bool:
     """Whether the Job knows the end of a Pod that we have not seen yet, with the words and facts in it."""
     return pod is not None and ended is None and not pod["metadata"].get("deletionTimestamp")

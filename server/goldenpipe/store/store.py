@@ -209,16 +209,20 @@ class Store:
         await self._change(build, lambda db: self._enter(db, build, state))
 
     async def fail(self, build: str, error: BuildError) -> None:
-        """The build fails for this reason; its step in progress fails with it. The first reason stays."""
+        """The build fails for this reason; its step in progress fails with it, and the step that is named, even if it
+        had been taken for done. The first reason stays."""
 
         def work(db: sqlite_utils.Database) -> None:
             now = to_text(self._now())
             state = db.conn.execute("SELECT state FROM builds WHERE id = ?", [build]).fetchone()[0]
             if state not in (BuildState.QUEUED.value, BuildState.RUNNING.value, BuildState.FINISHING.value):
                 return
-            failed = "UPDATE steps SET status = ?, message = ?, ended_at = ? WHERE build = ? AND status = ?"
-            values = [StepStatus.FAILED.value, error.message, now, build, StepStatus.IN_PROGRESS.value]
-            db.conn.execute(failed, values)
+            failed = (
+                "UPDATE steps SET status = ?, message = ?, ended_at = ?"
+                " WHERE build = ? AND (status = ? OR (status = ? AND name = ?))"
+            )
+            found = [StepStatus.IN_PROGRESS.value, StepStatus.COMPLETED.value, error.step]
+            db.conn.execute(failed, [StepStatus.FAILED.value, error.message, now, build, *found])
             db.conn.execute("UPDATE builds SET error = ? WHERE id = ?", [json.dumps(asdict(error)), build])
             self._enter(db, build, BuildState.FAILING, message=error.message)
 
