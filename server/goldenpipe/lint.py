@@ -43,6 +43,19 @@ _FACTS: Object = {
     "os_name": "Debian GNU/Linux 12",
     "kernel": "6.1",
     "package_manager": "apt",
+    "source_bytes": 1,
+    "iso_distribution": "debian",
+    "iso_version": "12.5.0",
+    "iso_variant": "netinst",
+    "iso_installer": "debian-installer",
+    "iso_arch": "amd64",
+    "iso_title": "Debian GNU/Linux 12.5.0",
+    "iso_firmware": "bios,uefi",
+    "iso_sha256": "0" * 64,
+    "iso_bytes": 1,
+    "iso_recipe": "debian-installer",
+    "iso_cache": "goldenpipe-iso-0",
+    "boot_iso": "goldenpipe-iso-0",
 }
 """Facts that the built-in steps tell, as later steps may use them."""
 _ANY_STEP = StepTemplate(name="sample", summary="Any step with a guest.", needs_vm=True)
@@ -71,7 +84,7 @@ def lint(overlays: Iterable[Path] = ()) -> list[Finding]:
 
 
 def sample_requests() -> Iterator[Object]:
-    """A request that asks for everything, and one that asks for nothing."""
+    """A request that asks for nothing, and two that ask for everything: of an installer ISO, and of a disk image."""
     base: Object = {
         "name": "sample",
         "os_type": "linux",
@@ -84,7 +97,7 @@ def sample_requests() -> Iterator[Object]:
     }
     nothing: Object = {"packages": [], "scripts": [], "files": {}, "users": [], "ssh_keys": []}
     yield {**base, "labels": {}, "customizations": nothing}
-    yield {
+    everything: Object = {
         **base,
         "base_checksum": "sha256:" + "0" * 64,
         "customizations": {
@@ -95,6 +108,8 @@ def sample_requests() -> Iterator[Object]:
             "ssh_keys": [_KEY],
         },
     }
+    yield {**everything, "base_iso_url": "https://images.example/base.iso"}
+    yield everything
 
 
 def _pipeline_faults(bundle: Bundle) -> list[Finding]:

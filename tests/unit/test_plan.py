@@ -93,7 +93,6 @@ def test_the_same_request_at_another_moment_is_another_build() -> None:
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
-        ({"base_iso_url": "https://h/ubuntu-22.04.3-desktop-amd64.iso"}, "base_iso_url"),
         ({"os_type": "windows"}, "os_type"),
     ],
 )

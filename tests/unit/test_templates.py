@@ -99,9 +99,10 @@ def test_a_step_gets_no_more_than_it_declares() -> None:
 
 
 def test_samples_cover_all_and_nothing() -> None:
-    nothing, everything = sample_requests()
+    nothing, *everything = sample_requests()
     assert not any(nothing["customizations"].values())
-    assert all(everything["customizations"].values())
+    assert all(value for request in everything for value in request["customizations"].values())
+    assert {request["base_iso_url"].rpartition(".")[2] for request in everything} == {"iso", "qcow2"}
 
 
 def test_an_overlay_replaces_one_file_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 IMAGE = "goldenpipe.io/image"
 BUILD = "goldenpipe.io/build"
 STEP = "goldenpipe.io/step"
+CACHE = "goldenpipe.io/cache"
+"""On what outlives its build so that others need not make it again; its value says what it is, for example `iso`."""
 _STEP = {"name": "goldenpipe", "component": "step", "part-of": "goldenpipe"}
 OURS = f"{MANAGED_BY}=goldenpipe"
 

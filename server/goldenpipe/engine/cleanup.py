@@ -25,14 +25,16 @@ class Cleanup:
         self._kube, self._seen = kube, seen
 
     async def after_success(self, build: Build) -> list[str]:
-        """The VMs, the secrets and the installer's ISO go; disk, DataSource and the finished Jobs stay."""
+        """What is not the image goes; the finished Jobs stay, but for those whose Pods would hold a claim that goes."""
         image = [("DataSource", build.name), ("DataVolume", build.pvc), ("PersistentVolumeClaim", build.pvc)]
-        return await self._delete(build, [wanted for wanted in _made(build) if wanted not in image])
+        going = [wanted for wanted in _made(build) if wanted not in image]
+        return await self._delete(build, [*self._holding(build, going), *going])
 
     async def after_failure(self, build: Build) -> list[str]:
         """All but the finished Jobs goes; those stay for `kubectl logs` until their TTL or the image's deletion."""
+        made = _made(build)
         running = [("Job", step.job) for step in build.steps if self._runs(step.job)]
-        return await self._delete(build, [*running, *_made(build)])
+        return await self._delete(build, [*running, *self._holding(build, made), *made])
 
     async def everything(self, build: Build) -> list[str]:
         """Nothing stays."""
@@ -40,6 +42,12 @@ class Cleanup:
         left = await self._delete(build, [*jobs, *_made(build)])
         pods = await self._kube.list("Pod", labels=f"{BUILD}={build.id}")
         return [*left, *(f"Pod {pod['metadata']['name']}" for pod in pods)]
+
+    def _holding(self, build: Build, going: list[Wanted]) -> list[Wanted]:
+        """Jobs that mount these claims: Kubernetes keeps a claim for as long as any Pod names it, ended or not."""
+        claims = {name for kind, name in going if kind == "PersistentVolumeClaim"}
+        jobs = ((step.job, self._seen.get("Job", step.job)) for step in build.steps)
+        return [("Job", name) for name, job in jobs if job is not None and claims & _mounted(job)]
 
     def _runs(self, job: str) -> bool:
         found = self._seen.get("Job", job)
@@ -68,6 +76,11 @@ class Cleanup:
         await self._kube.delete(kind, name, propagation=propagation, grace_seconds=grace, uid=metadata["uid"])
         at_once = propagation == "Background" and not metadata.get("finalizers")
         return at_once or await self._kube.find(kind, name) is None
+
+
+def _mounted(job: Object) -> set[str]:
+    volumes = job["spec"]["template"]["spec"].get("volumes") or []
+    return {each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each}
 
 
 def _made(build: Build) -> list[Wanted]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncssh
 
-from goldenpipe.cluster.labels import BUILD, build_labels, label, step_labels
+from goldenpipe.cluster.labels import BUILD, CACHE, build_labels, label, step_labels
 from goldenpipe.cluster.seen import Seen
 from goldenpipe.cluster.vms import guest_address, guest_port
 from goldenpipe.model.build import Build, Step
@@ -18,7 +18,7 @@ from goldenpipe.store import Store
 from goldenpipe.templating.bundle import Bundle
 from goldenpipe.templating.leaves import Renderer
 from goldenpipe.templating.steps import StepTemplate, head_of, read_step, render_input, render_job, render_manifests
-from goldenpipe_kube import Kube
+from goldenpipe_kube import Conflict, Kube
 
 Object = dict[str, Any]
 
@@ -59,6 +59,8 @@ class Objects:
         return [await self._make(obj, build) for obj in render_manifests(bundle, template, renderer)]
 
     async def _make(self, obj: Object, build: Build) -> Object:
+        if label(obj, CACHE):
+            return await self._share(obj)
         await self._store.note_object(build.id, obj["kind"], obj["metadata"]["name"])
         return await self._ensure(obj, build)
 
@@ -96,6 +98,17 @@ class Objects:
         if vmi is None or address is None:
             return None
         return Guest(address=address, port=guest_port(vmi, self._settings.ssh_port))
+
+    async def _share(self, obj: Object) -> Object:
+        """What outlives the build that made it, for the next one: no build takes it away, any may use it."""
+        obj["metadata"].setdefault("namespace", self._kube.namespace)
+        found = {"kind": obj["kind"], **await self._kube.ensure(obj)}
+        if label(found, CACHE) != label(obj, CACHE):
+            raise NotOurs(found)
+        if found["metadata"].get("deletionTimestamp"):
+            message = f"{found['kind']} {found['metadata']['name']} is being deleted; it is made anew when it is gone"
+            raise Conflict(409, "Deleting", message)
+        return found
 
     async def _ensure(self, obj: Object, build: Build) -> Object:
         obj["metadata"].setdefault("namespace", self._kube.namespace)

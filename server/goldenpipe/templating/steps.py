@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from goldenpipe.templating.bundle import Bundle, TemplateError
-from goldenpipe.templating.leaves import Renderer, read_document, read_documents
+from goldenpipe.templating.leaves import OMIT, Renderer, read_document, read_documents
 
 Object = dict[str, Any]
 Model = TypeVar("Model", "StepTemplate", "Pipeline")
@@ -19,7 +19,15 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 STEP_NAME = r"^[a-z][a-z0-9_]{0,40}$"
 JOB = "jobs/step.yaml"
 """The Job that every step extends."""
-MANIFEST_KINDS = ("ConfigMap", "DataSource", "DataVolume", "Secret", "Service", "VirtualMachine")
+MANIFEST_KINDS = (
+    "ConfigMap",
+    "DataSource",
+    "DataVolume",
+    "PersistentVolumeClaim",
+    "Secret",
+    "Service",
+    "VirtualMachine",
+)
 """What a step's manifests may make: the kinds that the service's Role lets it create and take away again."""
 
 
@@ -167,13 +175,15 @@ def _timeout_of(step: StepTemplate, renderer: Renderer) -> int:
 
 
 def render_manifests(bundle: Bundle, step: StepTemplate, renderer: Renderer) -> list[Object]:
-    """The objects that must exist before the step's Job does, in order."""
+    """The objects that must exist before the step's Job does, in order; those whose `$if` is not true are left out."""
     found = []
     for name in step.manifests:
         path = f"manifests/{name}"
         for document in read_documents(path, bundle.text(path)):
             _check_manifest(path, document)
-            found.append(renderer.fill(path, document))
+            filled = renderer.fill(path, document)
+            if filled is not OMIT:
+                found.append(filled)
     return found
 
 

@@ -14,7 +14,7 @@ RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "pods/log", ("get",)),
     ("", "events", ("list",)),
     ("", "secrets", ("create", "delete", "get")),
-    ("", "persistentvolumeclaims", ("delete", "get", "list", "watch")),
+    ("", "persistentvolumeclaims", ("create", "delete", "get", "list", "watch")),
     ("cdi.kubevirt.io", "datavolumes", ("create", "delete", "get", "list", "watch")),
     ("cdi.kubevirt.io", "datasources", ("create", "delete", "get")),
     ("kubevirt.io", "virtualmachines", ("create", "delete", "get", "list", "watch")),

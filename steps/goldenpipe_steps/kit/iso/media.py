@@ -21,11 +21,11 @@ class MediaTooOdd(Exception):
 class Media(io.RawIOBase):
     """A read-only file over `fetch`; what was read once is kept."""
 
-    def __init__(self, fetch: Fetch, size: int) -> None:
+    def __init__(self, fetch: Fetch, size: int, *, most_blocks: int = MOST_BLOCKS) -> None:
         super().__init__()
         self._fetch, self.size = fetch, size
         self._blocks: dict[int, bytes] = {}
-        self._at = 0
+        self._most_blocks, self._at = most_blocks, 0
         self.requests = 0
 
     def readable(self) -> bool:
@@ -67,10 +67,9 @@ class Media(io.RawIOBase):
         missing = [number for number in range(first, last + 1) if number not in self._blocks]
         if not missing:
             return
-        if len(self._blocks) + len(missing) > MOST_BLOCKS:
-            message = (
-                f"more than {MOST_BLOCKS * BLOCK >> 20} MiB of the medium would have to be read to know what it is"
-            )
+        if len(self._blocks) + len(missing) > self._most_blocks:
+            most = self._most_blocks * BLOCK >> 20
+            message = f"knowing what it is would take reading more than {most} MiB of it"
             raise MediaTooOdd(message)
         start, end = missing[0], missing[-1]
         data = self._fetch(start * BLOCK, min((end - start + 1) * BLOCK, self.size - start * BLOCK))

@@ -63,6 +63,8 @@ class Volume:
     has_udf: bool
     firmware: tuple[str, ...]
     """What can boot it: bios, uefi, both, or neither."""
+    modified: str
+    """When it was made, as 16 digits: GRUB takes this for the volume's UUID."""
 
 
 class Iso:
@@ -99,6 +101,7 @@ class Iso:
             system=_text(self._primary[8:40]),
             has_udf=self._has_udf,
             firmware=tuple(sorted(self._platforms())),
+            modified=_text(self._primary[830:846]),
         )
 
     def _platforms(self) -> set[str]:
@@ -280,4 +283,4 @@ def open_local(path: Path) -> Iterator[Media]:
             file.seek(offset)
             return file.read(length)
 
-        yield Media(fetch, size)
+        yield Media(fetch, size, most_blocks=1 << 30)
