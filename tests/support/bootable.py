@@ -110,7 +110,8 @@ def _isolinux_words(folder: Path, efi: Path, medium: Bootable) -> Iterator[str |
     shutil.copy(LDLINUX, folder / place / "ldlinux.c32")
     if place != "isolinux":
         # SUSE's isolinux is patched to look in its own folder; Debian's is led there
-        _write(folder / "isolinux/isolinux.cfg", f"config /{place}/isolinux.cfg /{place}/\n".encode())
+        there = f"default there\nprompt 0\nlabel there\n  config /{place}/isolinux.cfg /{place}/\n"
+        _write(folder / "isolinux/isolinux.cfg", there.encode())
         shutil.copy(LDLINUX, folder / "isolinux/ldlinux.c32")
     image = "boot/x86_64/efi" if "x86_64" in place else "boot/grub/efi.img"
     _write(folder / image, efi.read_bytes())
