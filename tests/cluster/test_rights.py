@@ -12,6 +12,7 @@ from support.controlplane import SERVICE, ControlPlane, objects_of
 from support.controlplane.audit import asked, rights_in
 from support.controlplane.refusals import quota
 from support.guests import HANG, boot_disk
+from support.isos import UBUNTU_SERVER, make_iso
 from support.rest import Rest
 from support.templates import Overlay
 from support.watching import until_gone
@@ -28,6 +29,7 @@ async def test_the_service_makes_use_of_every_right_it_has_and_misses_none(
     await a_step_cannot_start(rest, overlay, admin, real)
     await a_build_fails_with_its_machine_on(rest, overlay, admin, disk)
     await a_build_loses_its_machine(rest, overlay, admin, disk)
+    await an_iso_is_prepared(rest, overlay, admin, tmp_path)
     (role,) = [obj for obj in objects_of() if (obj["kind"], obj["metadata"]["name"]) == ("Role", SERVICE)]
     did = asked(real.audit_log, admin.namespace, SERVICE)
     assert did.refused == set()
@@ -79,3 +81,13 @@ async def a_build_loses_its_machine(rest: Rest, overlay: Overlay, admin: Kube, d
     await asyncio.gather(admin.delete("VirtualMachine", name, propagation="Orphan"), rest.end("bad"))
     assert "deleted while the build ran" in (await rest.get(f"{IMAGES}/bad"))["error"]["message"]
     assert await admin.list("VirtualMachineInstance", labels="goldenpipe.io/image=bad") == []
+
+
+async def an_iso_is_prepared(rest: Rest, overlay: Overlay, admin: Kube, folder: Path) -> None:
+    overlay.clear().use("download_iso", "inspect_iso", "prepare_iso")
+    iso = make_iso(folder / "an.iso", UBUNTU_SERVER, folder / "tree")
+    await rest.create("installed", base_iso_url=iso.as_uri())
+    status = await rest.end("installed")
+    assert status["status"] == "ready", status["error"]
+    (claim,) = await admin.list("PersistentVolumeClaim", labels="goldenpipe.io/cache=iso")
+    await admin.delete("PersistentVolumeClaim", claim["metadata"]["name"])

@@ -55,9 +55,10 @@ def test_a_vm_that_powers_off_stays_off_and_its_disk_outlives_it(given: Given) -
 
 @ANY_SETTINGS
 def test_a_vm_never_boots_a_disk_that_is_not_filled(given: Given) -> None:
-    for machine, disk in zip(found("VirtualMachine", given), found("DataVolume", given), strict=True):
+    disks = {disk["metadata"]["name"] for disk in found("DataVolume", given)}
+    for machine in found("VirtualMachine", given):
         volumes = {volume["name"]: volume for volume in machine["spec"]["template"]["spec"]["volumes"]}
-        assert volumes["rootdisk"]["dataVolume"] == {"name": disk["metadata"]["name"]}
+        assert volumes["rootdisk"]["dataVolume"]["name"] in disks
         assert not any("persistentVolumeClaim" in volume for volume in volumes.values())
 
 
@@ -185,8 +186,11 @@ def test_every_step_runs_as_restricted_as_a_namespace_may_demand() -> None:
 def test_no_step_holds_the_disk_that_the_vm_needs() -> None:
     """Two Pods on two nodes cannot have one ReadWriteOnce volume, and a finished Pod keeps its claim from going."""
     for name, job in jobs().items():
-        kinds = {kind for volume in job["spec"]["template"]["spec"]["volumes"] for kind in volume if kind != "name"}
-        assert kinds == {"secret"}, name
+        volumes = job["spec"]["template"]["spec"]["volumes"]
+        assert {kind for volume in volumes for kind in volume} <= {"name", "secret", "persistentVolumeClaim"}
+        claims = [volume["persistentVolumeClaim"] for volume in volumes if "persistentVolumeClaim" in volume]
+        assert (name in ("inspect_iso", "prepare_iso")) == bool(claims), name
+        assert "sample" not in {claim["claimName"] for claim in claims}, name
 
 
 def test_time_limits_of_the_settings_are_those_of_the_jobs() -> None:
