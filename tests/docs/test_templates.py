@@ -86,3 +86,8 @@ def test_the_example_values_become_what_the_page_says() -> None:
         "settings": {"preference": None},
     }
     assert Renderer(context).fill("t.yaml", yaml.safe_load(values)) == {"cores": 2, "name": "image-a"}
+
+
+def test_every_fact_that_lint_gives_to_templates_is_documented_and_no_other() -> None:
+    section = TEXT.partition("\n## Facts")[2].partition("\n## ")[0]
+    assert {cells[0].strip("`") for cells in rows(section)} - {"fact"} == everything()["facts"].keys()
