@@ -49,6 +49,21 @@ class ClusterSettings:
     """How long a booted guest may take until it answers SSH; emulated guests need about 40 s."""
     poweroff_timeout_seconds: Seconds = 300
     """How long a sealed guest may take to power off."""
+    install_mirrors: dict[str, str] = field(default_factory=dict)
+    """Package mirrors that installers use, by distribution (`debian`, `debian-security`, `ubuntu`, `fedora`, ...); one
+    that is missing: the distribution's own."""
+    install_proxy: str | None = None
+    """HTTP proxy of installers."""
+    install_locale: str = "en_US.UTF-8"
+    """Locale of systems that are installed from an ISO."""
+    install_keyboard: str = "us"
+    """Keyboard layout of systems that are installed from an ISO."""
+    install_timezone: str = "Etc/UTC"
+    """Time zone of systems that are installed from an ISO."""
+    install_timeout_seconds: Seconds = 10_800
+    """How long an installer may take; with software emulation that is an hour where hardware needs five minutes."""
+    install_stall_seconds: Seconds = 900
+    """How long an installer may say and show nothing new before the build fails with its last screen."""
     job_ttl_seconds: Annotated[int, Field(ge=0)] = 86_400
     """How long finished Jobs stay for `kubectl logs`; the service keeps the logs for as long as the image."""
     node_selector: dict[str, str] = field(default_factory=dict)

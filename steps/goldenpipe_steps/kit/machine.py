@@ -1,0 +1,184 @@
+"""A build VM from its start to its end: what keeps it from running, and how it ended, in words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+from goldenpipe_kube import Conflict, Kube, NotFound
+from goldenpipe_kube.kinds import Object
+from goldenpipe_steps.kit.cluster import SSH_PORT, condition, console_tail, gone, status, watch_one, why_ended
+from goldenpipe_steps.kit.errors import Permanent
+from goldenpipe_steps.kit.inputs import Address
+from goldenpipe_steps.kit.log import duration
+from goldenpipe_steps.kit.step import Step
+
+T = TypeVar("T")
+
+BOOT_SECONDS = 300.0
+SETTLE_SECONDS = 20.0
+"""An Error… status of a VM may be a moment's; one that lasts so long is told as the reason."""
+HOPELESS = (
+    "ErrorUnschedulable",
+    "ErrorPvcNotFound",
+    "DataVolumeError",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "CrashLoopBackOff",
+)
+
+
+@dataclass
+class Seen:
+    """What has been told already, so that each thing is told once."""
+
+    doing: str = "booted"
+    """What the machine is at, for the words of a failure."""
+    emulated: bool = False
+    said: frozenset[str] = frozenset()
+
+
+async def start(step: Step, kube: Kube, name: str) -> None:
+    try:
+        await kube.act("VirtualMachine", name, "start")
+    except Conflict as error:
+        step.say(f"Not started again: {error}")
+    except NotFound as error:
+        message = f"there is no VirtualMachine {name} to start"
+        raise Permanent(message, hint="The service makes it before this step; was it deleted?") from error
+
+
+async def running(step: Step, kube: Kube, name: str, seen: Seen) -> Object:
+    """The VMI once it runs; whatever keeps it from running becomes the failure's words."""
+    limit = step.params.seconds("boot_timeout_seconds", BOOT_SECONDS)
+    watching = asyncio.create_task(_vm_trouble(kube, name))
+    running = asyncio.create_task(_vmi_running(step, kube, name, seen))
+    try:
+        async with asyncio.timeout(limit):
+            await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
+            return running.result() if running.done() else watching.result()
+    except TimeoutError:
+        vm = await kube.find("VirtualMachine", name)
+        words = status(vm).get("printableStatus") or "no status"
+        message = f"the virtual machine {name} did not run within {duration(limit)}: it is {words}"
+        raise Permanent(message, hint=_message_of(vm) or "kubectl describe vm tells more.") from None
+    finally:
+        for task in (watching, running):
+            task.cancel()
+        await asyncio.gather(watching, running, return_exceptions=True)
+
+
+async def _vmi_running(step: Step, kube: Kube, name: str, seen: Seen) -> Object:
+    was_there = False
+    async with aclosing(watch_one(kube, "VirtualMachineInstance", name)) as states:
+        async for vmi in states:
+            if vmi is None:
+                if was_there:
+                    raise gone("VirtualMachineInstance", name)
+                continue
+            was_there = True
+            phase = status(vmi).get("phase") or "Pending"
+            step.progress(5, f"The virtual machine is {phase}")
+            _tell_conditions(step, vmi, seen)
+            if phase in ("Failed", "Succeeded"):
+                raise await _ended(kube, vmi, seen)
+            if phase == "Running" and _ip(vmi):
+                return vmi
+    message = "the watch ended"
+    raise AssertionError(message)
+
+
+async def _vm_trouble(kube: Kube, name: str) -> Object:
+    """Never returns; raises once the VM says for a while that it cannot run."""
+    trouble: Object | None = None
+    states = aiter(watch_one(kube, "VirtualMachine", name))
+    following = asyncio.ensure_future(anext(states))
+    try:
+        while True:
+            await asyncio.wait({following}, timeout=SETTLE_SECONDS if trouble else None)
+            if not following.done():
+                raise _cannot_run(name, trouble)
+            vm = following.result()
+            if vm is None:
+                raise gone("VirtualMachine", name)
+            trouble = vm if status(vm).get("printableStatus") in HOPELESS else None
+            following = asyncio.ensure_future(anext(states))
+    finally:
+        following.cancel()
+
+
+async def unless_it_ends(work: Awaitable[T], step: Step, kube: Kube, vmi: Object, seen: Seen) -> T:
+    """The work's result, unless the VMI ends meanwhile: then that is the failure, at once."""
+    working = asyncio.ensure_future(work)
+    watching = asyncio.create_task(_vmi_ends(step, kube, vmi, seen))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise watching.result()
+        return working.result()
+    finally:
+        for task in (working, watching):
+            task.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _vmi_ends(step: Step, kube: Kube, vmi: Object, seen: Seen) -> Permanent:
+    name, uid = vmi["metadata"]["name"], vmi["metadata"]["uid"]
+    async with aclosing(watch_one(kube, "VirtualMachineInstance", name)) as states:
+        async for now in states:
+            if now is None or now["metadata"]["uid"] != uid or now["metadata"].get("deletionTimestamp"):
+                return gone("VirtualMachineInstance", name)
+            _tell_conditions(step, now, seen)
+            if status(now).get("phase") in ("Failed", "Succeeded"):
+                return await _ended(kube, now, seen)
+    message = "the watch ended"
+    raise AssertionError(message)
+
+
+def _tell_conditions(step: Step, vmi: Object, seen: Seen) -> None:
+    for kind in ("SoftwareEmulation", "goldenpipe.io/SingleVCPU"):
+        found = condition(vmi, kind)
+        if found.get("status") == "True" and kind not in seen.said:
+            seen.said |= {kind}
+            seen.emulated = seen.emulated or kind == "SoftwareEmulation"
+            step.say(f"{kind}: {found.get('message') or found.get('reason') or 'true'}")
+
+
+def _ip(vmi: Object) -> str:
+    interfaces = status(vmi).get("interfaces") or []
+    return str(interfaces[0].get("ipAddress") or "") if interfaces else ""
+
+
+def address_of(vmi: Object, user: str, ssh_port: int) -> Address:
+    annotated = (vmi["metadata"].get("annotations") or {}).get(SSH_PORT)
+    return Address(host=_ip(vmi), port=int(annotated or ssh_port), user=user)
+
+
+def _cannot_run(name: str, vm: Object | None) -> Permanent:
+    words = status(vm).get("printableStatus")
+    message = f"the virtual machine {name} cannot run: {words}: {_message_of(vm) or 'the cluster gives no reason'}"
+    return Permanent(message, hint="kubectl describe vm tells more; free what it needs and build again.")
+
+
+def _message_of(vm: Object | None) -> str:
+    for kind in ("Failure", "PodScheduled", "Synchronized", "DataVolumesReady", "Ready"):
+        found = condition(vm, kind)
+        if found.get("message") and (found.get("status") == "False" or kind == "Failure"):
+            return str(found["message"])
+    return ""
+
+
+async def _ended(kube: Kube, vmi: Object, seen: Seen) -> Permanent:
+    phase = status(vmi).get("phase")
+    what = "powered off by itself" if phase == "Succeeded" else "stopped with a failure"
+    reason = why_ended(vmi) or "no reason given"
+    lines = await console_tail(kube, vmi["metadata"]["uid"])
+    message = f"the virtual machine {what} while it {seen.doing}: {reason}{console_words(lines)}"
+    return Permanent(message, hint="Is it a bootable disk for this firmware and machine type, with enough memory?")
+
+
+def console_words(lines: list[str]) -> str:
+    return f"; the console's last lines: {' / '.join(line[:160] for line in lines[-6:])}" if lines else ""
