@@ -1,6 +1,6 @@
 # The verbs of this project. What `make help` does not list is not supported.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cluster lint format images pins bench bench-cluster
+.PHONY: help setup demo test test-cluster test-iso lint format images pins bench bench-cluster
 
 bin := .venv/bin
 shell_scripts = $(shell git ls-files '*.sh' .ci/run)
@@ -24,6 +24,10 @@ test-cluster: ## the tests that need a real Kubernetes control plane (builds it 
 	@scripts/setup.sh cluster
 	@KUBEBUILDER_ASSETS="$$(tests/cluster/controlplane/build.sh)" && export KUBEBUILDER_ASSETS && \
 		$(bin)/pytest -m cluster -n 2 --dist loadfile $(TEST)
+
+test-iso: ## Debian's own installer through the whole pipeline, and what else boots from ISOs (40 minutes without KVM); TEST="-k word" to choose
+	@scripts/setup.sh iso
+	@$(bin)/pytest -m iso -s $(TEST)
 
 lint: ## ruff, mypy, import-linter, shellcheck
 	@scripts/setup.sh test

@@ -4,12 +4,13 @@
 #   scripts/setup.sh           what the service, its local cluster and the demo need
 #   scripts/setup.sh test      that, and what the tests and linters need
 #   scripts/setup.sh cluster   that, and what the tests on a real control plane need
+#   scripts/setup.sh iso       that of test, and what the tests need that install from ISOs
 #
 # Says what it installs and why before it does. Where it may not install, it prints the command and stops.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# need: run, test (for `make test`), cluster (for `make test-cluster`), user (unless root) | Debian package | a file or command that proves it is there | what for
+# need: run, test (for `make test`), cluster (for `make test-cluster`), iso (for `make test-iso`), user (unless root) | Debian package | a file or command that proves it is there | what for
 packages() {
     cat <<'TABLE'
 run  | qemu-system-x86    | qemu-system-x86_64                 | runs the virtual machines
@@ -27,6 +28,11 @@ run  | mtools             | mcopy                              | fills its EFI p
 run  | xorriso            | xorriso                            | remasters installer ISOs so that they install unattended
 user | uidmap             | newuidmap                          | lets mmdebstrap give files their owners without being root
 test | openssh-server     | sshd                               | the step programs are tested against a real SSH server
+test | libxml2-utils      | xmllint                            | reads the answer files that are XML
+iso  | isolinux           | /usr/lib/ISOLINUX/isolinux.bin     | boots the test's ISO by BIOS
+iso  | syslinux-common    | /usr/lib/syslinux/modules/bios/ldlinux.c32 | the same
+iso  | cpio               | cpio                               | packs the installer's initrd
+iso  | kmod               | depmod                             | finds the kernel modules that it needs
 test | shellcheck         | shellcheck                         | checks the shell scripts
 cluster | faketime        | faketime                           | gives the service a clock that is wrong
 cluster | buildah         | buildah                            | builds both container images
@@ -137,8 +143,8 @@ make_venv() {
 
 main() {
     local wanted=${1:-run} python
-    [[ $wanted == run || $wanted == test || $wanted == cluster ]] ||
-        fail "unknown argument '$wanted'; use: scripts/setup.sh [run|test|cluster]"
+    [[ $wanted =~ ^(run|test|cluster|iso)$ ]] ||
+        fail "unknown argument '$wanted'; use: scripts/setup.sh [run|test|cluster|iso]"
     python=$(find_python)
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
