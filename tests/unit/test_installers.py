@@ -96,6 +96,7 @@ def test_hundreds_of_packages_move_the_progress_and_never_out_of_their_stage() -
         ("debian-installer", "Downloading a file failed:", "stopped: Downloading a file failed"),
         ("debian-installer", "Failed to run preseeded command", "stopped: Failed to run preseeded command"),
         ("debian-installer", "Prompt: '?' for help, default=1>", "asks something"),
+        ("debian-installer", "Root password:", "asks something"),
         ("anaconda", "Pane is dead", "Anaconda crashed"),
         ("anaconda", "There was an error running the kickstart script at line 40.", "at line 40"),
         ("anaconda", "Failed to set up installation source; check the repo url", "found no packages"),
@@ -131,6 +132,12 @@ def test_a_disk_that_does_not_boot_yet_is_no_failure() -> None:
     read = reader_for("debian-installer")
     assert read is not None
     assert read("Boot failed: not a bootable disk") is None
+
+
+def test_a_log_of_the_boot_that_is_repeated_is_no_other_boot() -> None:
+    read = reader_for("debian-installer")
+    assert read is not None
+    assert read("Nov 25 10:11:31 kernel: [    0.000000] Linux version 6.12.117+deb13-amd64") is None
 
 
 def test_what_only_moves_the_cursor_is_not_told() -> None:

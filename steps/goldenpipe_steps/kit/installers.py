@@ -14,7 +14,8 @@ from goldenpipe_steps.kit.installing import LOOK, Heard
 
 DONE = "goldenpipe: installed"
 _FAILED = re.compile(r"goldenpipe: failed: (?P<words>.+)")
-_BOOTED = re.compile(r"\bLinux version \d")
+_BOOTED = re.compile(r"^(?:\[ *\d+\.\d+\] ?)?Linux version \d")
+"""As the kernel writes it; where a log of it is repeated, a date comes first."""
 _ANSWERS = "Change the answer file in an overlay (docs/installers.md)"
 
 
@@ -163,7 +164,7 @@ def _debian_installer() -> Reader:
         faults=(
             _fault(rf"^(?:!! ERROR: |\[!!\] )?({dialogs})", "Debian's installer stopped: {1}", hint),
             _fault(
-                r"^Prompt: '\?' for help",
+                r"^(?:Prompt: '\?' for help|Root password:|Full name for the new user:|Username for your account:)",
                 "Debian's installer asks something that the answer file does not answer",
                 hint,
                 settle=20,

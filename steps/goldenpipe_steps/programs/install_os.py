@@ -33,9 +33,18 @@ async def run(step: Step) -> Report:
 
 
 async def _vmi(step: Step, kube: Kube, name: str) -> Object:
-    """The install VM's instance: as it ended, where an earlier attempt has not seen it end, else once it runs."""
-    found = await kube.find("VirtualMachineInstance", name)
-    if found is not None and status(found).get("phase") in ("Succeeded", "Failed"):
+    """The install VM's instance, once it runs or has ended: the console tells how, to a later attempt too."""
+    if found := await _ended(kube, name):
         return found
     step.progress(0, f"Waiting for the virtual machine {name}")
-    return await running(step, kube, name, Seen(doing="started the installer"))
+    try:
+        return await running(step, kube, name, Seen(doing="started the installer"))
+    except Permanent:
+        if found := await _ended(kube, name):
+            return found
+        raise
+
+
+async def _ended(kube: Kube, name: str) -> Object | None:
+    found = await kube.find("VirtualMachineInstance", name)
+    return found if status(found).get("phase") in ("Succeeded", "Failed") else None
