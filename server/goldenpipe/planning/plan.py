@@ -80,7 +80,9 @@ def choose_pipeline(request: Object, bundle: Bundle) -> Pipeline:
     if request["os_type"] == "windows":
         fault = Fault("os_type", "no pipeline builds Windows images yet; os_type: linux with a disk image works")
     elif request_context(request)["base_kind"] == "iso":
-        fault = Fault("base_iso_url", "is an installer ISO, and no pipeline is for one; the templates have been changed")
+        fault = Fault(
+            "base_iso_url", "is an installer ISO, and no pipeline is for one: the templates have been changed"
+        )
     else:
         fault = Fault("base_iso_url", "is a disk image, and no pipeline is for one; the templates have been changed")
     raise InvalidRequest.of([fault])

@@ -10,7 +10,16 @@ from typing import TypeVar
 
 from goldenpipe_kube import Conflict, Kube, NotFound
 from goldenpipe_kube.kinds import Object
-from goldenpipe_steps.kit.cluster import SSH_PORT, condition, console_tail, gone, status, watch_one, why_ended
+from goldenpipe_steps.kit.cluster import (
+    SAYS_NOTHING,
+    SSH_PORT,
+    condition,
+    console_tail,
+    gone,
+    status,
+    watch_one,
+    why_ended,
+)
 from goldenpipe_steps.kit.errors import Permanent
 from goldenpipe_steps.kit.inputs import Address
 from goldenpipe_steps.kit.log import duration
@@ -21,14 +30,9 @@ T = TypeVar("T")
 BOOT_SECONDS = 300.0
 SETTLE_SECONDS = 20.0
 """An Error… status of a VM may be a moment's; one that lasts so long is told as the reason."""
-HOPELESS = (
-    "ErrorUnschedulable",
-    "ErrorPvcNotFound",
-    "DataVolumeError",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "CrashLoopBackOff",
-)
+HOPELESS = ("ErrorPvcNotFound", "CrashLoopBackOff")
+MAY_PASS = ("ErrorUnschedulable", "DataVolumeError", "ErrImagePull", "ImagePullBackOff")
+"""Told, and waited for as long as a boot may take: room may be made, and what failed is tried again."""
 
 
 @dataclass
@@ -37,11 +41,14 @@ class Seen:
 
     doing: str = "booted"
     """What the machine is at, for the words of a failure."""
+    ended: str = ""
+    """The uid of a VMI that had ended before the start; the start takes it away."""
     emulated: bool = False
     said: frozenset[str] = frozenset()
 
 
-async def start(step: Step, kube: Kube, name: str) -> None:
+async def start(step: Step, kube: Kube, name: str, seen: Seen) -> None:
+    seen.ended = await _ended_before(kube, name)
     try:
         await kube.act("VirtualMachine", name, "start")
     except Conflict as error:
@@ -51,10 +58,15 @@ async def start(step: Step, kube: Kube, name: str) -> None:
         raise Permanent(message, hint="The service makes it before this step; was it deleted?") from error
 
 
+async def _ended_before(kube: Kube, name: str) -> str:
+    vmi = await kube.find("VirtualMachineInstance", name)
+    return str(vmi["metadata"]["uid"]) if vmi and status(vmi).get("phase") in ("Failed", "Succeeded") else ""
+
+
 async def running(step: Step, kube: Kube, name: str, seen: Seen) -> Object:
     """The VMI once it runs; whatever keeps it from running becomes the failure's words."""
     limit = step.params.seconds("boot_timeout_seconds", BOOT_SECONDS)
-    watching = asyncio.create_task(_vm_trouble(kube, name))
+    watching = asyncio.create_task(_vm_trouble(step, kube, name))
     running = asyncio.create_task(_vmi_running(step, kube, name, seen))
     try:
         async with asyncio.timeout(limit):
@@ -79,6 +91,8 @@ async def _vmi_running(step: Step, kube: Kube, name: str, seen: Seen) -> Object:
                 if was_there:
                     raise gone("VirtualMachineInstance", name)
                 continue
+            if vmi["metadata"]["uid"] == seen.ended:
+                continue
             was_there = True
             phase = status(vmi).get("phase") or "Pending"
             step.progress(5, f"The virtual machine is {phase}")
@@ -91,20 +105,24 @@ async def _vmi_running(step: Step, kube: Kube, name: str, seen: Seen) -> Object:
     raise AssertionError(message)
 
 
-async def _vm_trouble(kube: Kube, name: str) -> Object:
+async def _vm_trouble(step: Step, kube: Kube, name: str) -> Object:
     """Never returns; raises once the VM says for a while that it cannot run."""
     trouble: Object | None = None
+    settle = step.params.seconds("settle_seconds", SETTLE_SECONDS)
     states = aiter(watch_one(kube, "VirtualMachine", name))
     following = asyncio.ensure_future(anext(states))
     try:
         while True:
-            await asyncio.wait({following}, timeout=SETTLE_SECONDS if trouble else None)
+            await asyncio.wait({following}, timeout=settle if trouble else None)
             if not following.done():
                 raise _cannot_run(name, trouble)
             vm = following.result()
             if vm is None:
                 raise gone("VirtualMachine", name)
-            trouble = vm if status(vm).get("printableStatus") in HOPELESS else None
+            words = status(vm).get("printableStatus")
+            if words in MAY_PASS:
+                step.say(f"{words}: {_message_of(vm) or 'the cluster gives no reason'}")
+            trouble = vm if words in HOPELESS else None
             following = asyncio.ensure_future(anext(states))
     finally:
         following.cancel()
@@ -167,7 +185,7 @@ def _message_of(vm: Object | None) -> str:
     for kind in ("Failure", "PodScheduled", "Synchronized", "DataVolumesReady", "Ready"):
         found = condition(vm, kind)
         if found.get("message") and (found.get("status") == "False" or kind == "Failure"):
-            return str(found["message"])
+            return "" if found.get("reason") in SAYS_NOTHING else str(found["message"])
     return ""
 
 
