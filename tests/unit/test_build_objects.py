@@ -12,6 +12,7 @@ from goldenpipe.settings import ClusterSettings
 from goldenpipe_kube import Object
 from support.samples import sample_objects
 
+INSTALL = "steps/install_os.yaml"
 IMMEDIATE = "cdi.kubevirt.io/storage.bind.immediate.requested"
 SIDECAR = "sidecar.istio.io/inject"
 Given = dict[str, Any]
@@ -37,8 +38,13 @@ def found(kind: str, given: Given) -> list[Object]:
 
 
 def made(kind: str, **given: Any) -> Object:
-    """The one of this kind for the sample request that asks for everything."""
-    return found(kind, given)[-1]
+    """The one of this kind for the sample request that asks for everything; of an ISO, what its build goes on with."""
+    return [obj for path, obj in objects(given) if obj["kind"] == kind and path != INSTALL][-1]
+
+
+def installing(kind: str, **given: Any) -> Object:
+    """The one of this kind that the installer has."""
+    return [obj for path, obj in objects(given) if obj["kind"] == kind and path == INSTALL][-1]
 
 
 def jobs(**given: Any) -> dict[str, Object]:
@@ -48,7 +54,7 @@ def jobs(**given: Any) -> dict[str, Object]:
 @ANY_SETTINGS
 def test_a_vm_that_powers_off_stays_off_and_its_disk_outlives_it(given: Given) -> None:
     for machine in found("VirtualMachine", given):
-        assert machine["spec"]["runStrategy"] == "Manual"
+        assert machine["spec"]["runStrategy"] in ("Manual", "Once")
         assert "running" not in machine["spec"]
         assert "dataVolumeTemplates" not in machine["spec"]
 
@@ -59,7 +65,11 @@ def test_a_vm_never_boots_a_disk_that_is_not_filled(given: Given) -> None:
     for machine in found("VirtualMachine", given):
         volumes = {volume["name"]: volume for volume in machine["spec"]["template"]["spec"]["volumes"]}
         assert volumes["rootdisk"]["dataVolume"]["name"] in disks
-        assert not any("persistentVolumeClaim" in volume for volume in volumes.values())
+        claims = {name for name, volume in volumes.items() if "persistentVolumeClaim" in volume}
+        devices = machine["spec"]["template"]["spec"]["domain"]["devices"]["disks"]
+        assert claims <= {device["name"] for device in devices if "cdrom" in device}, (
+            "only the ISO, which is ready by then"
+        )
 
 
 @ANY_SETTINGS
@@ -212,3 +222,34 @@ def test_steps_and_vms_run_where_the_settings_say() -> None:
 def test_keys_of_secrets_are_names_and_never_paths(given: Given) -> None:
     for secret in found("Secret", given):
         assert not any("/" in key for key in secret["stringData"])
+
+
+def test_the_installers_machine_starts_once_and_boots_the_disk_before_the_iso() -> None:
+    spec = installing("VirtualMachine")["spec"]
+    assert spec["runStrategy"] == "Once"
+    devices = {device["name"]: device for device in spec["template"]["spec"]["domain"]["devices"]["disks"]}
+    assert devices["rootdisk"]["bootOrder"] < devices["installer"]["bootOrder"]
+    volumes = {volume["name"]: volume for volume in spec["template"]["spec"]["volumes"]}
+    assert volumes["installer"]["persistentVolumeClaim"] == {"claimName": "goldenpipe-iso-0", "readOnly": True}
+    secret = installing("Secret")
+    assert volumes["answers"]["secret"]["secretName"] == secret["metadata"]["name"]
+    assert "goldenpipe: installed" in secret["stringData"]["preseed.cfg"]
+
+
+def test_the_installer_fills_the_disk_that_becomes_the_image() -> None:
+    disk = installing("DataVolume", storage_class="fast", access_mode="ReadWriteMany")
+    assert disk["metadata"]["name"] == made("DataSource")["spec"]["source"]["pvc"]["name"]
+    assert disk["spec"]["source"] == {"blank": {}}
+    storage = disk["spec"]["storage"]
+    assert (storage["storageClassName"], storage["accessModes"]) == ("fast", ["ReadWriteMany"])
+    assert disk["metadata"]["labels"] == made("DataVolume")["metadata"]["labels"]
+    assert IMMEDIATE not in installing("DataVolume", immediate_binding=False)["metadata"]["annotations"]
+
+
+def test_the_machine_is_the_same_for_the_installer_and_for_the_build() -> None:
+    for given in ALL:
+        ours, theirs = (each("VirtualMachine", **given)["spec"] for each in (made, installing))
+        assert ours.get("preference") == theirs.get("preference")
+        for part in ("cpu", "memory", "firmware"):
+            domains = [spec["template"]["spec"]["domain"].get(part) for spec in (ours, theirs)]
+            assert domains[0] == domains[1], part

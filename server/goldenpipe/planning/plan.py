@@ -81,7 +81,7 @@ def choose_pipeline(request: Object, bundle: Bundle) -> Pipeline:
         fault = Fault("os_type", "no pipeline builds Windows images yet; os_type: linux with a disk image works")
     elif request_context(request)["base_kind"] == "iso":
         fault = Fault(
-            "base_iso_url", "is an installer ISO, and no pipeline is for one: the templates have been changed"
+            "base_iso_url", "is an installer ISO, and no pipeline is for one; the templates have been changed"
         )
     else:
         fault = Fault("base_iso_url", "is a disk image, and no pipeline is for one; the templates have been changed")
