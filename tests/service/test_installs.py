@@ -25,6 +25,8 @@ IMAGES = "/api/v1/images"
 STALL_SECONDS = 6
 KERNEL = "Linux version 6.12.1\r\n"
 DONE = "goldenpipe: installed\r\n"
+DRAW = bytes.fromhex("fb b800b8 8ec0 8b1e6c04 a16c04 26a20000 29d8 3d2201 72f2") + POWER_OFF
+"""sti; es: the screen; bx: now; again: ax: the clock, its low byte onto the screen; until 290 ticks are over (16 s)."""
 PKGSEL = "Nov 25 10:00:00 main-menu[1]: INFO: Menu item 'pkgsel' selected\r\n"
 
 
@@ -74,6 +76,13 @@ async def test_an_installer_that_says_so_and_powers_off_has_installed(
     assert "[ 66%] Installing packages" in log
     assert [each["metadata"]["name"] for each in await kube.list("DataVolume")] == ["golden-image-a"]
     assert await kube.list("VirtualMachine") == []
+
+
+async def test_an_installer_that_is_silent_and_draws_is_not_taken_for_stalled(
+    rest: Rest, overlay: Overlay, tmp_path: Path
+) -> None:
+    status = await install(rest, overlay, installer_iso(tmp_path, KERNEL + DONE, DRAW))
+    assert status["status"] == "ready", status["error"]
 
 
 @pytest.mark.parametrize(
