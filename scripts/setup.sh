@@ -29,8 +29,12 @@ run  | xorriso            | xorriso                            | remasters insta
 user | uidmap             | newuidmap                          | lets mmdebstrap give files their owners without being root
 test | openssh-server     | sshd                               | the step programs are tested against a real SSH server
 test | libxml2-utils      | xmllint                            | reads the answer files that are XML
-iso  | isolinux           | /usr/lib/ISOLINUX/isolinux.bin     | boots the test's ISO by BIOS
+iso  | isolinux           | /usr/lib/ISOLINUX/isolinux.bin     | boots the tests' ISOs by BIOS
 iso  | syslinux-common    | /usr/lib/syslinux/modules/bios/ldlinux.c32 | the same
+iso  | grub-pc-bin        | /usr/lib/grub/i386-pc/boot_hybrid.img | boots those of other distributions by BIOS
+iso  | grub-efi-amd64-bin | /usr/lib/grub/x86_64-efi           | and by UEFI
+iso  | debian-installer-12-netboot-amd64 | /usr/lib/debian-installer/images/12 | a kernel for them
+iso  | busybox-static     | /bin/busybox                       | prints what that kernel was started with
 iso  | cpio               | cpio                               | packs the installer's initrd
 iso  | kmod               | depmod                             | finds the kernel modules that it needs
 test | shellcheck         | shellcheck                         | checks the shell scripts
