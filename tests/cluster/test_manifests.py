@@ -48,7 +48,7 @@ def test_every_object_of_every_template_is_accepted(
         status, answer = server.call("POST", f"{place}?dryRun=All&fieldValidation=Strict", obj)
         assert status == 201, f"{path}: {obj['kind']}: {answer['message']}"
         kinds.add(obj["kind"])
-    assert kinds == {"Job", "Secret", "DataVolume", "VirtualMachine", "DataSource"}
+    assert kinds == {"Job", "Secret", "PersistentVolumeClaim", "DataVolume", "VirtualMachine", "DataSource"}
 
 
 def test_a_field_that_does_not_exist_is_refused(control_plane_with_kubevirt: ControlPlane) -> None:
