@@ -241,6 +241,16 @@ async def test_a_full_volume_is_told_as_that(claims: Claims) -> None:
     assert "disk.img" not in claims.left()
 
 
+async def test_a_missing_xorriso_is_named(claims: Claims) -> None:
+    put(claims, UBUNTU_SERVER)
+    looked = await claims.inspect()
+    claims.steps.environ = {"PATH": str(claims.iso)}
+    done = await claims.prepare(looked.facts)
+    assert done.process.returncode == 20
+    assert "there is no program xorriso" in done.message
+    assert claims.left() == {".lock"}
+
+
 async def test_a_medium_whose_server_gave_no_ranges_is_refused_here(claims: Claims) -> None:
     put(claims, UBUNTU_OLD_DESKTOP)
     looked = await claims.inspect()

@@ -33,6 +33,7 @@ def check_programs() -> list[Finding]:
         _program("qemu-img", "qemu-img", "qemu-utils", fail, "no disk can be made"),
         _program("xz", "xz", "xz-utils", warn, "disk images packed as .xz cannot be used"),
         _program("zstd", "zstd", "zstd", warn, "disk images packed as .zst cannot be used"),
+        _program("xorriso", "xorriso", "xorriso", warn, "installer ISOs that have to be prepared cannot be used"),
     ]
 
 

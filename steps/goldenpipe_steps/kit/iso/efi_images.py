@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from goldenpipe_steps.kit.errors import Permanent
@@ -12,6 +13,7 @@ from goldenpipe_steps.kit.iso.reading import Tree
 _IMAGES = ("boot/x86_64/efi", "boot/grub/efi.img", "EFI/BOOT/efiboot.img")
 _MENUS = ("EFI/BOOT/grub.cfg", "boot/grub/grub.cfg")
 _LARGEST = 64 << 20
+PROGRAMS = ("mtype", "mcopy")
 
 
 async def changed_images(tree: Tree, work: Path, words: str) -> dict[str, bytes]:
@@ -52,7 +54,7 @@ async def _change(image: Path, words: str) -> bool:
 async def _mtools(program: str, image: Path, *arguments: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *(program, "-i", str(image), *arguments),
-        env={"MTOOLS_SKIP_CHECK": "1", "PATH": "/usr/bin:/bin"},
+        env={**os.environ, "MTOOLS_SKIP_CHECK": "1"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

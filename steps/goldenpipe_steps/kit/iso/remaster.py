@@ -24,6 +24,7 @@ PREPARED = "disk.img"
 _WORK = ".work"
 _LOCK = ".lock"
 _LOCK_SECONDS = 1.0
+_PROGRAMS = ("xorriso", *efi_images.PROGRAMS)
 _PERCENT = re.compile(rb"(\d+(?:\.\d+)?)%")
 
 Progress = Callable[[float, str], None]
@@ -89,7 +90,7 @@ async def prepare(source: Path, folder: Path, recipe: Recipe, *, answers: str, w
                 await WRITERS.get(recipe.name, write_menus)(order)
             await asyncio.to_thread(_put_in_place, order.target, folder / PREPARED)
         except OSError as error:
-            raise _no_room(error, folder) from error
+            raise _trouble(error, folder) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return True
@@ -139,11 +140,16 @@ def _failed(said: bytes, folder: Path) -> Permanent | Temporary:
     lines = [line for line in said.decode(errors="replace").splitlines() if "FAILURE" in line or "FATAL" in line]
     words = (lines or ["no reason given"])[0].partition(": ")[2] or "no reason given"
     if any(sign in said for sign in (b"No space left", b"exceeds free space")):
-        return _no_room(OSError(28, "No space left on device"), folder)
+        return _trouble(OSError(28, "No space left on device"), folder)
     return Permanent(f"the ISO could not be written anew: xorriso: {words}", hint="Is the downloaded ISO whole?")
 
 
-def _no_room(error: OSError, folder: Path) -> Permanent | Temporary:
+def _trouble(error: OSError, folder: Path) -> Permanent | Temporary:
+    if isinstance(error, FileNotFoundError) and error.filename in _PROGRAMS:
+        message = f"the ISO cannot be written anew: there is no program {error.filename} here"
+        return Permanent(
+            message, hint="Install xorriso and mtools (make setup), or use the step image, which has them."
+        )
     if error.errno == 28:
         hint = "The volume for the prepared ISO is too small, or the host's disk is full."
         return Permanent(f"the ISO could not be written anew: no space left in {folder.name}", hint=hint)
