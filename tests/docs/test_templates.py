@@ -14,6 +14,7 @@ from goldenpipe.settings import ClusterSettings
 from goldenpipe.templating.bundle import Bundle
 from goldenpipe.templating.leaves import Renderer
 from goldenpipe.templating.steps import Pipeline, StepTemplate, read_step, render_job
+from goldenpipe_steps.kit.iso.unattended import RECIPES
 from support.markdown import blocks, read, rows
 
 TEXT = read("docs/templates.md")
@@ -91,3 +92,8 @@ def test_the_example_values_become_what_the_page_says() -> None:
 def test_every_fact_that_lint_gives_to_templates_is_documented_and_no_other() -> None:
     section = TEXT.partition("\n## Facts")[2].partition("\n## ")[0]
     assert {cells[0].strip("`") for cells in rows(section)} - {"fact"} == everything()["facts"].keys()
+
+
+def test_the_words_for_each_installers_kernel_are_documented() -> None:
+    for name, recipe in RECIPES.items():
+        assert f"| {name} | `{recipe.words}` |" in read("docs/installers.md")
