@@ -35,7 +35,7 @@ iso  | grub-pc-bin        | /usr/lib/grub/i386-pc/boot_hybrid.img | boots those 
 iso  | grub-efi-amd64-bin | /usr/lib/grub/x86_64-efi           | and by UEFI
 iso  | debian-installer-12-netboot-amd64 | /usr/lib/debian-installer/images/12 | a kernel for them
 iso  | busybox-static     | /bin/busybox                       | prints what that kernel was started with
-iso  | cpio               | cpio                               | packs the installer's initrd
+test | cpio               | cpio                               | unpacks what a prepared ISO brings beside its initrd, and packs initrds
 iso  | kmod               | depmod                             | finds the kernel modules that it needs
 test | shellcheck         | shellcheck                         | checks the shell scripts
 cluster | faketime        | faketime                           | gives the service a clock that is wrong
