@@ -5,6 +5,13 @@ from __future__ import annotations
 import pytest
 
 from goldenpipe.model.base_image import base_by_content, base_by_name
+from goldenpipe.planning.context import request_context
+
+
+def test_a_request_stored_before_base_images_were_looked_at_goes_by_the_name() -> None:
+    stored = {"base_iso_url": "https://h/a.iso", "storage_size": "1Gi"}
+    assert request_context(stored)["base_kind"] == "iso"
+    assert request_context({**stored, "base_kind": "disk", "base_bytes": 7})["base_kind"] == "disk"
 
 
 def iso(label: str) -> bytes:

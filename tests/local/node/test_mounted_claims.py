@@ -78,6 +78,19 @@ async def test_a_pod_waits_with_words_while_a_virtual_machine_writes_to_the_clai
     await until(kube, "Pod", waits_with("virtual machine vm writes to it"), name="step")
 
 
+async def test_a_pod_may_read_the_cdrom_of_a_running_virtual_machine(kube: Kube, tmp_path: Path) -> None:
+    (tmp_path / "a.iso").write_bytes(ISO)
+    await imported(kube, (tmp_path / "a.iso").as_uri(), "iso")
+    await imported(kube, boot_disk(tmp_path, "up\r\n", HANG).as_uri())
+    machine = a_machine(media={"dataVolume": {"name": "iso"}})
+    machine["spec"]["template"]["spec"]["domain"]["devices"]["disks"][1] = {"name": "media", "cdrom": {"bus": "sata"}}
+    await kube.create(machine)
+    await kube.act("VirtualMachine", "vm", "start")
+    await until(kube, "VirtualMachineInstance", in_phase("Running"), name="vm", seconds=30)
+    await kube.create(mounting("cmp /data/disk.img " + str(tmp_path / "a.iso"), "iso"))
+    assert (await ended(kube))["status"]["phase"] == "Succeeded"
+
+
 async def test_a_virtual_machine_waits_while_a_pod_has_its_claim(kube: Kube, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)

@@ -220,7 +220,7 @@ class Udf:
         self._image = pycdlib.PyCdlib()
         try:
             self._image.open_fp(cast("BinaryIO", media))
-        except (PyCdlibException, struct.error, IndexError) as error:
+        except Exception as error:  # pycdlib raises whatever its parsing comes to on a volume with faults
             message = f"its UDF volume cannot be read: {error}"
             raise NotAnIso(message) from error
 
