@@ -98,3 +98,20 @@ async def test_a_namespace_takes_all_that_is_in_it(target: Target, api: Api) -> 
     async with api.watch(path) as watch:
         while (event := await watch.next(seconds=60))["type"] != "DELETED":
             assert event["object"]["status"]["phase"] == "Terminating"
+
+
+async def test_a_watch_is_told_of_an_object_that_goes_as_it_was_kept_last(target: Target, api: Api) -> None:
+    """Whoever takes away the last finalizer has it removed: that change itself is never kept."""
+    made = await target.kube.create(a_config("held", finalizers=["goldenpipe.io/test"]))
+    await target.kube.delete("ConfigMap", "held")
+    since = made["metadata"]["resourceVersion"]
+    async with api.watch(f"{target.core('configmaps')}?resourceVersion={since}") as watch:
+        answer = await target.kube.patch(
+            "ConfigMap", "held", {"metadata": {"finalizers": None}, "data": {"key": "new"}}
+        )
+        assert answer["data"] == {"key": "new"}
+        assert (await watch.next())["type"] == "MODIFIED"
+        gone = await watch.next()
+    assert (gone["type"], gone["object"]["metadata"]["finalizers"]) == ("DELETED", ["goldenpipe.io/test"])
+    assert gone["object"]["data"] == {"key": "value"}
+    assert int(gone["object"]["metadata"]["resourceVersion"]) > int(since) + 1

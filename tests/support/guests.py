@@ -18,6 +18,9 @@ WAIT_FOR_BUTTON = bytes.fromhex("ba0206 b80001 ef ba0006 ed f6c401 74fa") + POWE
 RESET = bytes.fromhex("b0fe e664 f4 ebfd")
 """mov al,0xfe; out 0x64,al: the keyboard controller pulls the reset line."""
 
+WAIT_A_SECOND = bytes.fromhex("b000 e670 e471 88c3 b000 e670 e471 38c3 74f6")
+"""mov al,0; out 0x70,al; in al,0x71; mov bl,al; again: the same; cmp bl,al; je again: until the next second begins."""
+
 # cli; xor ax,ax; mov ds,ax; mov si,<text>
 _START = bytes.fromhex("fa 31c0 8ed8 be")
 # next: lodsb; test al,al; jz end; mov dx,0x3f8; out dx,al; jmp next
@@ -40,6 +43,16 @@ def boot_disk(folder: Path, text: str, then: bytes, *, name: str = "guest.qcow2"
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk], check=True)
     raw.unlink()
     return disk
+
+
+def boot_iso(folder: Path, text: str, then: bytes) -> Path:
+    """A CD that boots into such a sector."""
+    tree, iso = folder / "cd", folder / "cd.iso"
+    tree.mkdir()
+    (tree / "boot.bin").write_bytes(boot_sector(text, then))
+    options = ("-quiet", "-b", "boot.bin", "-no-emul-boot", "-boot-load-size", "1", "-o", iso)
+    subprocess.run(["xorriso", "-as", "mkisofs", *options, tree], check=True, capture_output=True)
+    return iso
 
 
 def a_volume(url: str, *, name: str = "root", size: str = "1Mi", **http: str) -> Object:

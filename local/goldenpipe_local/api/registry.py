@@ -265,9 +265,9 @@ class Registry:
     def _keep_or_remove(self, resource: Resource, current: Stored, new: Object, options: WriteOptions) -> Object:
         if options.dry_run or not gone_at_last(current.object, new):
             return self._keep(resource, new, options)
-        # its last finalizer is gone: this was all it waited for
-        last = Stored(object=new, raw=current.raw, facts=current.facts, version=current.version)
-        return self.store.remove(resource, last).object
+        # its last finalizer is gone: this was all it waited for; watches are told what was kept last
+        self.store.remove(resource, current)
+        return new
 
     def _prune(self, resource: Resource, obj: Object, options: WriteOptions) -> tuple[str, ...]:
         unknown: Unknown = rules_of(resource).prune(obj)

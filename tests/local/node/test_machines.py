@@ -74,7 +74,7 @@ async def test_a_running_machine_says_where_its_ssh_is(kube: Kube, tmp_path: Pat
     await kube.act("VirtualMachine", "vm", "start")
     vmi = await instance(kube, "Running")
     assert vmi["status"]["interfaces"][0]["ipAddress"] == "127.0.0.1"
-    assert condition(vmi, "Ready")["status"] == "True"
+    await until(kube, "VirtualMachineInstance", lambda vmi: condition(vmi, "Ready")["status"] == "True")
     port = int(vmi["metadata"]["annotations"]["goldenpipe.io/ssh-port"])
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.close()
@@ -132,7 +132,7 @@ async def test_a_kernel_panic_with_several_cpus_is_tried_once_with_one(kube: Kub
     await make(kube, tmp_path, f"{panic}\r\n", HANG, cores=2)
     await kube.act("VirtualMachine", "vm", "start")
     vmi = await instance(kube, "Failed")
-    assert "Kernel panic - not syncing: Fatal exception in interrupt" in condition(vmi, "Ready")["message"]
+    assert "Kernel panic - not syncing: Fatal exception in interrupt" in condition(vmi, "Synchronized")["message"]
     assert condition(vmi, "goldenpipe.io/SingleVCPU")["status"] == "True"
     serial = (folder_of(tmp_path, vmi) / "serial.log").read_text()
     assert serial.count("Kernel panic") == 2
@@ -142,7 +142,7 @@ async def test_a_kernel_panic_with_one_cpu_fails_the_machine_at_once(kube: Kube,
     await make(kube, tmp_path, "Kernel panic - not syncing: VFS: no root\r\n", HANG, cores=1)
     await kube.act("VirtualMachine", "vm", "start")
     vmi = await instance(kube, "Failed")
-    assert "VFS: no root" in condition(vmi, "Ready")["message"]
+    assert "VFS: no root" in condition(vmi, "Synchronized")["message"]
     assert condition(vmi, "goldenpipe.io/SingleVCPU") == {}
     assert (folder_of(tmp_path, vmi) / "serial.log").read_text().count("Kernel panic") == 1
 
@@ -171,7 +171,7 @@ async def test_a_guest_that_ignores_the_power_button_is_ended_after_the_grace_pe
     vmi = await instance(kube, "Running")
     await kube.act("VirtualMachine", "vm", "stop")
     failed = await instance(kube, "Failed")
-    assert "did not power off within" in condition(failed, "Ready")["message"]
+    assert "did not power off within" in condition(failed, "Synchronized")["message"]
     await until_gone(kube, "VirtualMachineInstance", "vm")
     await until(
         kube, "VirtualMachine", lambda machine: printable("Stopped")(machine) and "created" not in machine["status"]
@@ -337,8 +337,8 @@ async def test_a_machine_that_asks_for_more_memory_than_there_is_fails_in_qemus_
     await until(kube, "VirtualMachine", printable("Stopped"))
     await kube.act("VirtualMachine", "vm", "start")
     vmi = await instance(kube, "Failed")
-    assert "emory" in condition(vmi, "Ready")["message"]
-    assert "QEMU ended with exit code 1" in condition(vmi, "Ready")["message"]
+    assert "emory" in condition(vmi, "Synchronized")["message"]
+    assert "QEMU ended with exit code 1" in condition(vmi, "Synchronized")["message"]
 
 
 async def test_a_machine_with_run_strategy_once_starts_by_itself_and_stays_ended(kube: Kube, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _COMPONENT = "datavolume-import-controller"
 PROGRESS_SECONDS = 1.0
+"""Between two looks at how far an import is; CDI looks every two seconds, so that one of a small file never tells."""
 BUSY_RETRY = 15.0
 """Seconds; what makes a busy source free is watched, this is for what is not (DataSources)."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 10.0, 300.0
@@ -132,13 +133,13 @@ class DataVolumeController:
         if is_deleting(claim):
             self._queue.enqueue_after(key_of(volume), 1.0)
             return False
+        if not volume.get("status"):
+            await self._write(volume, write.pending_status(volume, "Pending", f"PVC {name} Pending"))
         if phase_of(claim) != "Bound":
             if write.waits_for_consumer(volume) and not is_in_use(name, self._instances.items.values()):
                 if phase_of(volume) != "WaitForFirstConsumer":
                     await self._write(volume, write.waiting_status(volume))
                 return False
-            if not volume.get("status"):
-                await self._write(volume, write.pending_status(volume, "Pending", f"PVC {name} Pending"))
             patch = {"status": write.bound_claim_status(claim)}
             self._claims.saw(await self._kube.patch("PersistentVolumeClaim", name, patch, subresource="status"))
             self._tell(volume, "Bound", f"PVC {name} Bound")
@@ -167,11 +168,11 @@ class DataVolumeController:
 
     async def _import_until_done(self, name: str, uid: str, plan: Plan) -> None:
         disk = Volume(self._folder / name)
-        backoff = 0.0
+        backoff, restarts = 0.0, 0
         while (volume := self._volumes.get(name, uid)) is not None:
             try:
                 if not disk.is_filled_for(uid):
-                    await self._attempt(volume, disk, plan)
+                    await self._attempt(volume, disk, plan, restarts)
             except ImportProblem as problem:
                 await self._tell_problem(self._volumes.get(name, uid) or volume, plan, str(problem))
             except ChecksumMismatch as mismatch:
@@ -182,29 +183,40 @@ class DataVolumeController:
                 return
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, _LONGEST_BACKOFF) or _FIRST_BACKOFF
-            await self._count_restart(name, uid)
+            restarts = _restarts_of(self._volumes.get(name, uid)) + 1
 
-    async def _attempt(self, volume: Object, disk: Volume, plan: Plan) -> None:
+    async def _attempt(self, volume: Object, disk: Volume, plan: Plan, restarts: int) -> None:
         name = name_of(volume)
         if phase_of(volume) not in (plan.scheduled, plan.in_progress):
-            volume = await self._write(volume, write.scheduled_status(volume, plan.scheduled))
+            for status in write.scheduled_statuses(volume, plan.scheduled):
+                volume = await self._write(volume, status)
             self._tell(volume, plan.scheduled, f"{plan.verb} into {name} scheduled")
         if phase_of(volume) != plan.in_progress:
             self._tell(volume, plan.in_progress, f"{plan.verb} into {name} in progress")
-        volume = await self._write(volume, write.transferring_status(volume, plan.in_progress))
+        volume = await self._write(volume, write.transferring_status(volume, plan.in_progress, restarts))
+
+        async def found() -> None:
+            if not restarts:
+                await self._tell_second_importer(volume, plan)
+
         progress = _Progress()
         teller = asyncio.create_task(self._tell_progress(volume, progress))
         try:
-            await disk.fill(plan.source, plan.size, uid_of(volume), progress.update)
+            await disk.fill(plan.source, plan.size, uid_of(volume), progress.update, found)
         finally:
             teller.cancel()
             await asyncio.wait([teller])
 
+    async def _tell_second_importer(self, volume: Object, plan: Plan) -> None:
+        """CDI looks at a source with one Pod and fetches it with another; here the one goes on."""
+        volume = await self._write(volume, write.scratch_status(volume, plan.in_progress))
+        volume = await self._write(volume, write.creating_status(volume, plan.scheduled))
+        await self._write(volume, write.transferring_status(volume, plan.in_progress, 0))
+
     async def _tell_progress(self, volume: Object, progress: _Progress) -> None:
         while True:
-            percent = await progress.next()
-            await self._write(volume, write.progress_status(percent))
             await asyncio.sleep(PROGRESS_SECONDS)
+            await self._write(volume, write.progress_status(await progress.next()))
 
     async def _tell_problem(self, volume: Object, plan: Plan, message: str) -> None:
         known = write.running_message(volume)
@@ -212,12 +224,6 @@ class DataVolumeController:
         if known != message:
             self._tell(volume, "Error", message, warning=True)
             log.warning("import of %s failed and will be tried again: %s", name_of(volume), message)
-
-    async def _count_restart(self, name: str, uid: str) -> None:
-        volume = self._volumes.get(name, uid)
-        if volume:
-            count = int((volume.get("status") or {}).get("restartCount") or 0)
-            await self._write(volume, {"restartCount": count + 1})
 
     async def _fail(self, volume: Object, message: str) -> None:
         await self._write(volume, write.failed_status(volume, "ChecksumError", message))
@@ -229,6 +235,7 @@ class DataVolumeController:
         patch = {"metadata": {"annotations": {write.ALLOCATED_BYTES: str(disk.allocated())}}}
         self._claims.saw(await self._kube.patch("PersistentVolumeClaim", name, patch))
         message = "Import Complete" if plan.verb == "Import" else "Clone Complete"
+        volume = await self._write(volume, write.completed_status(volume, plan.in_progress, message))
         await self._write(volume, write.succeeded_status(volume, message))
         self._tell(volume, f"{plan.verb}Succeeded", f"Successfully {_DONE[plan.verb]} into PVC {name}")
 
@@ -238,6 +245,10 @@ class DataVolumeController:
 
     def _tell(self, volume: Object, reason: str, message: str, *, warning: bool = False) -> None:
         self._events.tell(volume, reason, message, component=_COMPONENT, warning=warning)
+
+
+def _restarts_of(volume: Object | None) -> int:
+    return int(((volume or {}).get("status") or {}).get("restartCount") or 0)
 
 
 _DONE = {"Import": "imported", "Clone": "cloned"}

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -19,6 +19,9 @@ from goldenpipe_local.node.disks.problems import ChecksumMismatch, ImportProblem
 
 Progress = Callable[[int, int | None], None]
 """Told the bytes that are there, and how many it will be if that is known."""
+
+Found = Callable[[], Awaitable[None]]
+"""Called once the source is there, before its content is read."""
 
 _BLOCK = 1 << 20
 _RESUMES = 5
@@ -47,9 +50,9 @@ class Checksum:
             raise ChecksumMismatch(self.algorithm, self.digest, actual)
 
 
-async def download(url: str, target: Path, checksum: Checksum | None, progress: Progress) -> None:
+async def download(url: str, target: Path, checksum: Checksum | None, progress: Progress, found: Found) -> None:
     """Fetch the URL into `target`; raises `ImportProblem` or `ChecksumMismatch`."""
-    transfer = _Transfer(url, target, checksum, progress)
+    transfer = _Transfer(url, target, checksum, progress, found)
     # no transparent decompression: the checksum is over the bytes as they are published
     async with aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False) as session:
         await transfer.run(session)
@@ -64,12 +67,13 @@ def hash_file(path: Path, checksum: Checksum) -> None:
 class _Transfer:
     """One download over as many requests as it takes."""
 
-    def __init__(self, url: str, target: Path, checksum: Checksum | None, progress: Progress) -> None:
+    def __init__(self, url: str, target: Path, checksum: Checksum | None, progress: Progress, found: Found) -> None:
         self._url = url
         self._target = target
         self._checksum = checksum
         self._hash = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
         self._progress = progress
+        self._found: Found | None = found
         self._done = 0
         self._total: int | None = None
         self._validator: str | None = None
@@ -95,6 +99,9 @@ class _Transfer:
             headers |= {"Range": f"bytes={self._done}-", "If-Range": self._validator}
         async with session.get(self._url, headers=headers) as answer:
             self._begin(answer, file)
+            if self._found:
+                found, self._found = self._found, None
+                await found()
             async for block in _blocks(answer.content):
                 await asyncio.to_thread(self._write, file, block)
                 self._progress(self._done, self._total)

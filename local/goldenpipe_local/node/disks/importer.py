@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from goldenpipe_local.node.disks import image
 from goldenpipe_local.node.disks.content import DISK, FILES, RAW, content_of
-from goldenpipe_local.node.disks.download import Checksum, Progress, download, hash_file
+from goldenpipe_local.node.disks.download import Checksum, Found, Progress, download, hash_file
 from goldenpipe_local.node.disks.problems import TOO_SMALL, ImportProblem, explain_os_error, mentions_no_space
 from goldenpipe_local.node.disks.unpack import detect_packing, unpack
 from goldenpipe_local.node.files import (
@@ -66,12 +66,12 @@ class Volume:
         content = content_of(self.folder)
         return allocated_bytes(content.path) if content else 0
 
-    async def fill(self, source: Source, size: int, uid: str, progress: Progress) -> None:
+    async def fill(self, source: Source, size: int, uid: str, progress: Progress, found: Found) -> None:
         """Make the disk; starts from a clean folder, and leaves one if it fails."""
         remove_tree(self.folder)
         work = private_folder(self.folder / _WORK)
         try:
-            ready = await _make(source, size, work / DISK, progress)
+            ready = await _make(source, size, work / DISK, progress, found)
             await asyncio.to_thread(sync_file, ready)
         except ImportProblem as problem:
             remove_tree(work)
@@ -94,7 +94,7 @@ class Volume:
         return problem
 
 
-async def _make(source: Source, size: int, target: Path, progress: Progress) -> Path:
+async def _make(source: Source, size: int, target: Path, progress: Progress, found: Found) -> Path:
     """What was made: `target`, or `disk.img` beside it."""
     if isinstance(source, Blank):
         await image.create_blank(target, size)
@@ -106,17 +106,18 @@ async def _make(source: Source, size: int, target: Path, progress: Progress) -> 
             raise ImportProblem(words)
         return await _from_image(content.path, size, target, ours=False)
     if source.url.startswith("file:"):
-        return await _from_file(source, size, target)
+        return await _from_file(source, size, target, found)
     fetched = target.with_name("download")
-    await download(source.url, fetched, _checksum(source), progress)
+    await download(source.url, fetched, _checksum(source), progress, found)
     return await _from_image(fetched, size, target, ours=True)
 
 
-async def _from_file(source: Fetch, size: int, target: Path) -> Path:
+async def _from_file(source: Fetch, size: int, target: Path, found: Found) -> Path:
     path = Path(unquote(urlsplit(source.url).path))
     if not path.is_file():
         words = f"Unable to connect to file data source: {path} is not a file of this machine"
         raise ImportProblem(words)
+    await found()
     checksum = _checksum(source)
     if checksum:
         await asyncio.to_thread(hash_file, path, checksum)

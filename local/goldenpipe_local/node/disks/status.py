@@ -76,13 +76,35 @@ def unclaimed_status(volume: Object, reason: str, message: str) -> Object:
     return {**status, "conditions": unknown}
 
 
-def scheduled_status(volume: Object, phase: str) -> Object:
+def scheduled_statuses(volume: Object, phase: str) -> list[Object]:
+    """One after the other: the claim is bound, is seen to be bound, and the importer is on its way."""
+    unbound = find_condition(volume, "Bound") or condition("Bound", False, "Pending")
+    rest = [condition("Ready", False), condition("Running", False)]
+    return [
+        _status(volume, phase, [unbound, *rest]),
+        _status(volume, phase, [_bound(volume), *rest]),
+        creating_status(volume, phase),
+    ]
+
+
+def creating_status(volume: Object, phase: str) -> Object:
     return _status(volume, phase, [_bound(volume), condition("Ready", False), _running(False, "ContainerCreating")])
 
 
-def transferring_status(volume: Object, phase: str) -> Object:
+def transferring_status(volume: Object, phase: str, restarts: int) -> Object:
     ready = condition("Ready", False, "TransferRunning")
-    return _status(volume, phase, [_bound(volume), ready, _running(True, "Pod is running")])
+    status = _status(volume, phase, [_bound(volume), ready, _running(True, "Pod is running")])
+    return {**status, "restartCount": restarts} if restarts else status
+
+
+def scratch_status(volume: Object, phase: str) -> Object:
+    """The first importer has looked at the source; a second one with scratch space is to fetch it."""
+    running = _running(False, "Scratch space required", "scratch space required and none found")
+    return _status(volume, phase, [_bound(volume), condition("Ready", False), running])
+
+
+def completed_status(volume: Object, phase: str, message: str) -> Object:
+    return _status(volume, phase, [_bound(volume), condition("Ready", False), _running(False, "Completed", message)])
 
 
 def progress_status(percent: float) -> Object:

@@ -18,6 +18,7 @@ from goldenpipe_local.node.pods.logs import tail_of_log
 from goldenpipe_local.node.pods.status import (
     creating_status,
     ended_status,
+    exited_status,
     refused_status,
     running_status,
     trim_message,
@@ -165,6 +166,9 @@ class PodController:
         message = state.message if isinstance(state, Ended) else ""
         message = message or self._termination_message(pod, container, state)
         remove_volumes(self._volumes(pod))
+        if phase_of(pod) == "Running" and not is_deleting(pod):
+            # a kubelet tells the exit at once, and the Pod's end a second later
+            await self._write_status(pod, exited_status(pod, state, message))
         await self._write_status(pod, ended_status(pod, state, message))
 
     def _termination_message(self, pod: Object, container: Container, state: Ended | Lost) -> str:

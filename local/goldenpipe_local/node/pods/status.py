@@ -24,9 +24,16 @@ def running_status(pod: Object, state: Running) -> Object:
 
 def ended_status(pod: Object, state: Ended | Lost, message: str) -> Object:
     terminated = _terminated(pod, state, message)
-    succeeded = terminated["exitCode"] == 0
-    phase, why = ("Succeeded", "PodCompleted") if succeeded else ("Failed", "PodFailed")
-    return _status(pod, phase, {"terminated": terminated}, ready=False, why=why)
+    phase = "Failed" if terminated["exitCode"] else "Succeeded"
+    status = _status(pod, phase, {"terminated": terminated}, ready=False, why=_why_ended(terminated))
+    torn_down = merge_conditions(status["conditions"], [condition("PodReadyToStartContainers", False)])
+    return {**status, "conditions": [{**each, "lastProbeTime": None} for each in torn_down]}
+
+
+def exited_status(pod: Object, state: Ended | Lost, message: str) -> Object:
+    """The container has ended, and its Pod is still to be taken down."""
+    terminated = _terminated(pod, state, message)
+    return _status(pod, "Running", {"terminated": terminated}, ready=False, why=_why_ended(terminated))
 
 
 def refused_status(pod: Object, reason: str, message: str) -> Object:
@@ -37,6 +44,10 @@ def refused_status(pod: Object, reason: str, message: str) -> Object:
 
 def trim_message(text: bytes) -> str:
     return text[:LONGEST_MESSAGE].decode(errors="replace")
+
+
+def _why_ended(terminated: Object) -> str:
+    return "PodFailed" if terminated["exitCode"] else "PodCompleted"
 
 
 def _terminated(pod: Object, state: Ended | Lost, message: str) -> Object:
@@ -91,10 +102,10 @@ def _status(pod: Object, phase: str, state: Object, *, ready: bool, why: str = "
 
 def _conditions(pod: Object, *, ready: bool, started: bool, why: str) -> list[Object]:
     name = pod["spec"]["containers"][0]["name"]
-    words = "" if ready or why == "PodCompleted" else f"containers with unready status: [{name}]"
+    words = f"containers with unready status: [{name}]" if why == "ContainersNotReady" else ""
     new = [
         condition("PodReadyToStartContainers", started),
-        condition("Initialized", True),
+        condition("Initialized", True, why if why == "PodCompleted" else ""),
         condition("Ready", ready, why, words),
         condition("ContainersReady", ready, why, words),
         condition("PodScheduled", True),

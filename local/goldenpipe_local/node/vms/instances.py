@@ -32,10 +32,15 @@ from goldenpipe_local.node.vms.machine import Machine
 from goldenpipe_local.node.vms.media import images_of, write_media
 from goldenpipe_local.node.vms.status import (
     FINAL_PHASES,
+    LAUNCHER_ENDS,
+    NOT_RUNNING,
+    RUNNING,
     ended_patch,
-    not_running_conditions,
+    migration_patch,
     phase_patch,
     running_patch,
+    scheduled_patch,
+    scheduling_patch,
     waiting_conditions,
 )
 
@@ -128,7 +133,7 @@ class InstanceController:
             await self._tidy_up(instance)
             return None
         if is_deleting(instance) and not self._is_started(instance):
-            await self._end(instance, clean=False, message="deleted before it was started")
+            await self._end(instance, clean=False, message="")
             return None
         if phase_of(instance) in ("", "Pending"):
             return await self._schedule(instance)
@@ -148,7 +153,7 @@ class InstanceController:
         if not self._disks_are_filled(instance):
             return None
         await self._ensure_launcher(instance)
-        await self._patch(instance, phase_patch(instance, "Scheduling", *not_running_conditions()))
+        await self._patch(instance, scheduling_patch(instance))
         return 0.0
 
     def _missing_disk(self, instance: Object) -> tuple[str, str]:
@@ -184,13 +189,15 @@ class InstanceController:
                 self._tell_once(instance, "FailedMount", f"MountVolume.SetUp failed: {missing}")
                 return SECRET_RETRY
             machine = self._launch(instance, hardware)
-            await self._patch(instance, self._scheduled(instance))
+            if phase_of(instance) == "Scheduling":
+                instance = await self._patch(instance, scheduled_patch(instance, self._node))
+                instance = await self._patch(instance, migration_patch(instance))
         pod = self._launcher(uid)
-        if is_deleting(instance):
-            self._stop(instance, machine, instance["metadata"]["deletionTimestamp"])
-        elif pod and is_deleting(pod):
-            self._stop(instance, machine, pod["metadata"]["deletionTimestamp"])
-        await self._tell_view(self._instances.get(name_of(instance), uid) or instance, machine)
+        deleted = next((each for each in (instance, pod) if each and is_deleting(each)), None)
+        if deleted:
+            self._stop(instance, machine, deleted["metadata"]["deletionTimestamp"])
+            instance = await self._patch(instance, phase_patch(instance, phase_of(instance), LAUNCHER_ENDS))
+        await self._tell_view(instance, machine, ready=deleted is None)
         return None
 
     async def _prepare(self, instance: Object) -> Hardware:
@@ -221,19 +228,13 @@ class InstanceController:
             else:
                 return
 
-    def _scheduled(self, instance: Object) -> Object:
-        patch = phase_patch(instance, "Scheduled", *not_running_conditions())
-        patch["metadata"] = {"labels": {"kubevirt.io/nodeName": self._node}}
-        patch["status"]["nodeName"] = self._node
-        return patch if phase_of(instance) == "Scheduling" else {}
-
     def _stop(self, instance: Object, machine: Machine, asked: str) -> None:
         grace = instance["spec"].get("terminationGracePeriodSeconds")
         seconds = DEFAULT_GRACE_SECONDS if grace is None else float(grace)
         self._tell_once(instance, "ShuttingDown", "Signaled Graceful Shutdown")
         machine.stop(seconds - seconds_since(asked))
 
-    async def _tell_view(self, instance: Object, machine: Machine) -> None:
+    async def _tell_view(self, instance: Object, machine: Machine, *, ready: bool) -> None:
         view = machine.view
         if view.result:
             await self._end(instance, clean=view.result.clean, message=view.result.message)
@@ -241,14 +242,17 @@ class InstanceController:
             if phase_of(instance) != "Running":
                 self._events.tell(instance, "Created", "VirtualMachineInstance defined.", component=_COMPONENT)
                 self._events.tell(instance, "Started", "VirtualMachineInstance started.", component=_COMPONENT)
-            await self._patch(instance, running_patch(instance, view.plan))
+            instance = await self._patch(instance, running_patch(instance, view.plan))
+            if ready:
+                await self._patch(instance, phase_patch(instance, "Running", RUNNING))
 
     async def _end(self, instance: Object, *, clean: bool, message: str) -> None:
         for name in claim_names(instance):
             await self._measure(name)
         words = "The VirtualMachineInstance was shut down." if clean else "The VirtualMachineInstance crashed."
         words = words if clean else f"{words} {message}"
-        self._events.tell(instance, "Stopped", words, component=_COMPONENT, warning=not clean)
+        if clean or message:
+            self._events.tell(instance, "Stopped", words, component=_COMPONENT, warning=not clean)
         await self._patch(instance, ended_patch(instance, clean=clean, message=message))
 
     async def _measure(self, claim: str) -> None:
@@ -263,11 +267,14 @@ class InstanceController:
 
     async def _tidy_up(self, instance: Object) -> None:
         """After the end: the Pod is over too, and once deletion is asked for nothing holds the object any more."""
+        if (find_condition(instance, "Ready") or {}).get("status") == "True":
+            instance = await self._patch(instance, phase_patch(instance, phase_of(instance), NOT_RUNNING))
         finalizers = [each for each in instance["metadata"].get("finalizers") or [] if each != FINALIZER]
         pod = self._launcher(uid_of(instance))
         if pod and phase_of(pod) not in FINAL_PHASES:
             status = {"status": launcher_status(pod, ended=True)}
             self._pods.saw(await self._kube.patch("Pod", name_of(pod), status, subresource="status"))
+            instance = await self._patch(instance, phase_patch(instance, phase_of(instance), LAUNCHER_ENDS))
         if is_deleting(instance) or (pod and is_deleting(pod)):
             await self._remove_launcher(uid_of(instance))
         if is_deleting(instance):
@@ -308,11 +315,13 @@ class InstanceController:
             Machine.kill_leftover(folder)
             remove_tree(folder)
 
-    async def _patch(self, instance: Object, patch: Object) -> None:
-        if not patch:
-            return
-        with contextlib.suppress(NotFound):
-            self._instances.saw(await self._kube.patch("VirtualMachineInstance", name_of(instance), patch))
+    async def _patch(self, instance: Object, patch: Object) -> Object:
+        """The instance as it is now; as it was, if there was nothing to change or it has gone."""
+        if patch:
+            with contextlib.suppress(NotFound):
+                name = name_of(instance)
+                return self._instances.saw(await self._kube.patch("VirtualMachineInstance", name, patch))
+        return instance
 
     def _tell_once(self, instance: Object, reason: str, message: str) -> None:
         mark = (uid_of(instance), reason, message)

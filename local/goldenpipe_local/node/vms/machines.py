@@ -64,12 +64,14 @@ class MachineController:
         if is_deleting(machine):
             return await self._delete(machine)
         machine = await self._adopt(machine)
-        again = await self._sync(machine)
-        await self._write_status(self._machines.get(name, uid) or machine)
+        again, requests = await self._sync(machine)
+        await self._write_status(self._machines.get(name, uid) or machine, requests)
         return again
 
     async def _adopt(self, machine: Object) -> Object:
         """Put our finalizer on it, and the firmware's UUID: it stays the same over all starts of this machine."""
+        if not machine.get("status"):
+            machine = await self._patch_status(machine, {"printableStatus": "Stopped"})
         patch: Object = {}
         finalizers = machine["metadata"].get("finalizers") or []
         if FINALIZER not in finalizers:
@@ -82,34 +84,34 @@ class MachineController:
             return machine
         return self._machines.saw(await self._kube.patch("VirtualMachine", name_of(machine), patch))
 
-    async def _sync(self, machine: Object) -> float | None:
+    async def _sync(self, machine: Object) -> tuple[float | None, list[Object] | None]:
+        """When to look again, and the requests that are left; None if there were none, as one may come any moment."""
         await self._ensure_volumes(machine)
         instance = self._instance(machine)
         requests = (machine.get("status") or {}).get("stateChangeRequests") or []
         if requests:
-            await self._answer(machine, instance, requests)
-            return None
+            return None, await self._answer(machine, instance, requests)
         strategy = run_strategy(machine)
         if strategy == "Halted" and instance:
             await self._stop(machine, instance)
         elif strategy in ("Always", "Once") and instance is None:
             await self._create(machine)
         elif strategy == "Always" and instance and phase_of(instance) in FINAL_PHASES:
-            return await self._start_again(machine, instance)
-        return None
+            return await self._start_again(machine, instance), None
+        return None, None
 
-    async def _answer(self, machine: Object, instance: Object | None, requests: list[Object]) -> None:
-        """Do what the first request asks for; it is taken away when that is done."""
+    async def _answer(self, machine: Object, instance: Object | None, requests: list[Object]) -> list[Object]:
+        """Do what the first request asks for; without it when that is done."""
         first = requests[0]
         if first["action"] == "Stop":
             if instance and uid_of(instance) == first.get("uid"):
                 await self._stop(machine, instance)
-                return
+                return requests
         elif instance is None:
             await self._create(machine)
             if self._instance(machine) is None:
-                return
-        await self._set_requests(machine, requests[1:])
+                return requests
+        return requests[1:]
 
     async def _start_again(self, machine: Object, instance: Object) -> float | None:
         if phase_of(instance) == "Failed":
@@ -126,6 +128,7 @@ class MachineController:
         known = self._instances.get(name_of(machine))
         if known:
             return  # another owner's, or one that is about to vanish
+        await self._write_status(machine)
         try:
             instance = await self._kube.create(instance_of(machine))
         except Conflict:
@@ -165,21 +168,21 @@ class MachineController:
             await self._kube.patch("VirtualMachine", name_of(machine), {"metadata": {"finalizers": left}})
         return None
 
-    async def _set_requests(self, machine: Object, requests: list[Object]) -> None:
-        await self._patch_status(machine, {"stateChangeRequests": requests or None})
-
-    async def _write_status(self, machine: Object) -> None:
+    async def _write_status(self, machine: Object, requests: list[Object] | None = None) -> None:
         names = claim_names(machine["spec"]["template"])
         volumes = [volume for name in names if (volume := self._volumes.get(name))]
         status = machine_status(machine, self._instance(machine), volumes)
         known = machine.get("status") or {}
+        if requests is not None:
+            status["stateChangeRequests"] = requests or None
         if any(known.get(field) != value for field, value in status.items()):
             await self._patch_status(machine, status)
 
-    async def _patch_status(self, machine: Object, status: Object) -> None:
+    async def _patch_status(self, machine: Object, status: Object) -> Object:
         with contextlib.suppress(NotFound):
-            patch = {"status": status}
-            self._machines.saw(await self._kube.patch("VirtualMachine", name_of(machine), patch, subresource="status"))
+            patch, name = {"status": status}, name_of(machine)
+            return self._machines.saw(await self._kube.patch("VirtualMachine", name, patch, subresource="status"))
+        return machine
 
     def _instance(self, machine: Object) -> Object | None:
         """The machine's own instance."""

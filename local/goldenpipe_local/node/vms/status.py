@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from goldenpipe_kube import Object
+from goldenpipe_local.node.disks.usage import claim_names
 from goldenpipe_local.node.objects import (
     condition,
     conditions_of,
@@ -21,8 +22,9 @@ FINAL_PHASES = ("Succeeded", "Failed")
 SSH_PORT = "goldenpipe.io/ssh-port"
 SINGLE_VCPU = "goldenpipe.io/SingleVCPU"
 HOST = "127.0.0.1"
-_AFTER_THE_END = "10.0.2.2"
-"""KubeVirt shows the launcher's inner address for a machine that has ended."""
+NOT_RUNNING = condition("Ready", False, "GuestNotRunning", "Guest VM is not reported as running")
+LAUNCHER_ENDS = condition("Ready", False, "PodTerminating", "virt-launcher pod is terminating")
+RUNNING = condition("Ready", True)
 
 
 def phase_patch(instance: Object, phase: str, *new: Object) -> Object:
@@ -43,28 +45,59 @@ def waiting_conditions(reason: str, message: str) -> tuple[Object, ...]:
 
 
 def not_running_conditions() -> tuple[Object, ...]:
-    return (
-        condition("Ready", False, "GuestNotRunning", "Guest VM is not reported as running"),
-        condition("DataVolumesReady", True, "AllDVsReady", "All of the VMI's DVs are bound and ready"),
+    disks = condition("DataVolumesReady", True, "AllDVsReady", "All of the VMI's DVs are bound and ready")
+    return NOT_RUNNING, disks
+
+
+def scheduling_patch(instance: Object) -> Object:
+    """The disks are there, so that nothing is waited for any more."""
+    patch = phase_patch(instance, "Scheduling", *not_running_conditions())
+    return _without(patch, "Synchronized", "PodScheduled")
+
+
+def _without(patch: Object, *kinds: str) -> Object:
+    conditions = [each for each in patch["status"]["conditions"] if each["type"] not in kinds]
+    return {**patch, "status": {**patch["status"], "conditions": conditions}}
+
+
+def scheduled_patch(instance: Object, node: str) -> Object:
+    patch = phase_patch(instance, "Scheduled", *not_running_conditions())
+    patch["metadata"] = {"labels": {"kubevirt.io/nodeName": node}}
+    patch["status"] |= {
+        "nodeName": node,
+        "interfaces": [{"name": _interface(instance)["name"], "podInterfaceName": "eth0"}],
+    }
+    return patch
+
+
+def migration_patch(instance: Object) -> Object:
+    """A machine on disks of one node stays there, and says so all its life, as if something were wrong."""
+    claims = claim_names(instance)
+    words = (
+        f"cannot migrate VMI: PVC {claims[0] if claims else ''} is not shared, live migration requires that all PVCs "
+        "must be shared (using ReadWriteMany access mode)"
     )
+    stays = condition("LiveMigratable", False, "DisksNotLiveMigratable", words)
+    return phase_patch(instance, phase_of(instance), stays, condition("StorageLiveMigratable", True)) if claims else {}
 
 
 def running_patch(instance: Object, plan: Plan) -> Object:
-    patch = phase_patch(instance, "Running", condition("Ready", True), *_plan_conditions(plan))
-    patch["status"]["interfaces"] = _interfaces(instance, HOST)
+    patch = phase_patch(instance, "Running", *_plan_conditions(plan))
+    patch["status"]["interfaces"] = [{**_interface(instance), "ipAddress": HOST, "ipAddresses": [HOST]}]
     if plan.ssh_port:
         patch["metadata"] = {"annotations": {SSH_PORT: str(plan.ssh_port)}}
     return patch
 
 
 def ended_patch(instance: Object, *, clean: bool, message: str) -> Object:
-    words = "Guest VM is not reported as running" if clean else message
-    new = [condition("Ready", False, "GuestNotRunning", words)]
-    if not clean:
-        new.append(condition("Synchronized", False, "GuestFailed", message))
-    patch = phase_patch(instance, "Succeeded" if clean else "Failed", *new)
+    """The end as it is told first, while the machine still reads ready; without a message it had never run."""
+    why = [condition("Synchronized", False, "GuestFailed", message)] if message and not clean else []
+    patch = phase_patch(instance, "Succeeded" if clean else "Failed", *why)
+    if not why:
+        patch = _without(patch, "Synchronized")
     if (instance.get("status") or {}).get("interfaces"):
-        patch["status"]["interfaces"] = _interfaces(instance, _AFTER_THE_END)
+        # an address that only the guest agent knows would be 10.0.2.2 now
+        patch["status"]["interfaces"] = [_interface(instance)]
     return patch
 
 
@@ -76,22 +109,18 @@ def _plan_conditions(plan: Plan) -> Iterable[Object]:
         yield condition(SINGLE_VCPU, True, "KernelPanic", words)
 
 
-def _interfaces(instance: Object, address: str) -> list[Object]:
+def _interface(instance: Object) -> Object:
+    """The only network interface, without an address."""
     spec = instance["spec"]
-    interfaces = (spec["domain"].get("devices") or {}).get("interfaces") or [{"name": "default"}]
-    first = interfaces[0]
-    return [
-        {
-            "name": first.get("name") or "default",
-            "mac": first.get("macAddress") or mac_of(firmware_uuid(instance)),
-            "ipAddress": address,
-            "ipAddresses": [address],
-            "infoSource": "domain",
-            "linkState": "up",
-            "podInterfaceName": "eth0",
-            "queueCount": 1,
-        }
-    ]
+    first = ((spec["domain"].get("devices") or {}).get("interfaces") or [{"name": "default"}])[0]
+    return {
+        "name": first.get("name") or "default",
+        "mac": first.get("macAddress") or mac_of(firmware_uuid(instance)),
+        "infoSource": "domain",
+        "linkState": "up",
+        "podInterfaceName": "eth0",
+        "queueCount": 1,
+    }
 
 
 def machine_status(machine: Object, instance: Object | None, volumes: Iterable[Object]) -> Object:
@@ -134,11 +163,13 @@ def printable_status(machine: Object, instance: Object | None, volumes: list[Obj
     waiting = (find_condition(instance, "Synchronized") or {}) if instance else {}
     if phase not in FINAL_PHASES and waiting.get("reason") == "FailedPvcNotFound":
         return "ErrorPvcNotFound"
-    if phase not in FINAL_PHASES and _wants_to_run(machine, instance):
-        if any(_has_failed(volume) for volume in volumes):
-            return "DataVolumeError"
-        if any(phase_of(volume) != "Succeeded" for volume in volumes):
-            return "Provisioning"
+    wanted = phase not in FINAL_PHASES and _wants_to_run(machine, instance)
+    if wanted and any(_has_failed(volume) for volume in volumes):
+        return "DataVolumeError"
+    if instance and (find_condition(instance, "PodScheduled") or {}).get("reason") == "Unschedulable":
+        return "ErrorUnschedulable"
+    if wanted and any(phase_of(volume) != "Succeeded" for volume in volumes):
+        return "Provisioning"
     if instance and phase not in FINAL_PHASES:
         return "Starting"
     return "Stopped"
