@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -294,7 +294,19 @@ async def test_an_import_goes_through_what_was_recorded(
     if name == "dv-checksum-mismatch":
         http = {"checksum": "sha256:" + "0" * 64}
     local = await imported(kube, url, wanted, **http)
-    compare(local, recorded_import(name, wanted), "DataVolume", ours="root", theirs=parts(name))
+    real = recorded_import(name, wanted)
+    compare(local, real, "DataVolume", ours="root", theirs=parts(name))
+    assert falls(local) == falls(real) == 0
+
+
+def falls(events: list[Recorded]) -> int:
+    """How often progress went back, but for where a try begins: it shows the last one's until it has its own."""
+    count = 0
+    for _, tries in groupby(events, key=lambda event: event.status.get("restartCount") or 0):
+        told = [str(event.status.get("progress") or "") for event in tries]
+        percents = [percent for percent, _ in groupby(float(each[:-1]) for each in told if each.endswith("%"))]
+        count += sum(after < before for before, after in pairwise(percents[1:]))
+    return count
 
 
 VM_KINDS = ("VirtualMachine", "VirtualMachineInstance")
