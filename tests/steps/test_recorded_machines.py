@@ -30,7 +30,7 @@ def start(cluster: Cluster, steps: Runner, player: Player) -> Start:
     """Start a step; with a guest, it has that guest's keys and finds it at the recorded address."""
 
     async def start_step(name: str, *, guest: Guest | None = None, **params: Any) -> Run:
-        document, environ = cluster.document(**params), cluster.environ
+        document, environ = cluster.document(**params), cluster.environ(name)
         if guest:
             player.annotations["goldenpipe.io/ssh-port"] = str(guest.port)
             document["guest"] = {"address": "127.0.0.1", "port": guest.port, "user": USER}
