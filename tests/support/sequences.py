@@ -88,6 +88,10 @@ def _data_volume(event: Recorded) -> State:
     }
 
 
+def _claim(event: Recorded) -> State:
+    return {"phase": event.status.get("phase"), "fields": " ".join(sorted(event.status)), "end": _end(event)}
+
+
 def _instance(event: Recorded) -> State:
     status = event.status
     interface = (status.get("interfaces") or [{}])[0]
@@ -148,6 +152,7 @@ def _pod(event: Recorded) -> State:
 
 _READERS: dict[str, Callable[[Recorded], State]] = {
     "DataVolume": _data_volume,
+    "PersistentVolumeClaim": _claim,
     "VirtualMachineInstance": _instance,
     "VirtualMachine": _machine,
     "Job": _job,

@@ -133,8 +133,8 @@ class DataVolumeController:
         if is_deleting(claim):
             self._queue.enqueue_after(key_of(volume), 1.0)
             return False
-        if not volume.get("status"):
-            await self._write(volume, write.pending_status(volume, "Pending", f"PVC {name} Pending"))
+        if (find_condition(volume, "Bound") or {}).get("status") in (None, "Unknown"):
+            volume = await self._write(volume, write.pending_status(volume, "Pending", f"PVC {name} Pending"))
         if phase_of(claim) != "Bound":
             if write.waits_for_consumer(volume) and not is_in_use(name, self._instances.items.values()):
                 if phase_of(volume) != "WaitForFirstConsumer":
