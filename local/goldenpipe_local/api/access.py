@@ -78,6 +78,15 @@ STEP_ACCOUNTS: tuple[User, ...] = (
         rules=(_rule("cdi.kubevirt.io", "datavolumes", *_READ),),
     ),
     User(
+        name=f"{STEP_ACCOUNT}-install-os",
+        rules=(
+            _rule("kubevirt.io", "virtualmachines virtualmachineinstances", *_READ),
+            _rule("subresources.kubevirt.io", "virtualmachineinstances/vnc", "get"),
+            _rule("", "pods", "list"),
+            _rule("", "pods/log", "get"),
+        ),
+    ),
+    User(
         name=f"{STEP_ACCOUNT}-create-vm",
         rules=(
             _rule("cdi.kubevirt.io", "datavolumes", *_READ),
