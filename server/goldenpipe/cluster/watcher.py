@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from goldenpipe.cluster.labels import BUILD, OURS, label
+from goldenpipe.cluster.labels import BUILD, label
 from goldenpipe.cluster.seen import Object, Seen
 from goldenpipe_kube import Kube, Listed
 
@@ -18,7 +18,8 @@ async def watch_kind(kube: Kube, kind: str, seen: Seen, *, on_build: Callable[[s
         if build := label(obj, BUILD):
             on_build(build)
 
-    async for event in kube.watch(kind, labels=OURS):
+    # not by who manages them: of a disk's claim CDI says that it does
+    async for event in kube.watch(kind, labels=BUILD):
         if isinstance(event, Listed):
             for obj in seen.replace_all(kind, event.items):
                 touched(obj)

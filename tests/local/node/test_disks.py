@@ -190,6 +190,16 @@ async def test_a_text_file_becomes_a_raw_disk_as_on_a_real_cluster(kube: Kube, s
     assert content(disk, 6) == b"<html>"
 
 
+async def test_a_claim_has_the_labels_of_its_volume_but_says_that_cdi_manages_it(kube: Kube) -> None:
+    volume = a_volume("unused")
+    volume["spec"]["source"] = {"blank": {}}
+    volume["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "goldenpipe", "team": "images"}
+    await kube.create(volume)
+    claim = await until(kube, "PersistentVolumeClaim", lambda _: True)
+    labels = claim["metadata"]["labels"]
+    assert (labels["team"], labels["app.kubernetes.io/managed-by"]) == ("images", "cdi-controller")
+
+
 async def test_a_disk_of_the_waiting_class_is_filled_once_a_machine_uses_it(
     kube: Kube, tmp_path: Path, disk: Path
 ) -> None:

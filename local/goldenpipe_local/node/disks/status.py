@@ -17,6 +17,8 @@ STORAGE_CLASS = "goldenpipe-local"
 WAITING_STORAGE_CLASS = "goldenpipe-local-wait"
 """The same with volumeBindingMode WaitForFirstConsumer: a claim is bound once a virtual machine uses it."""
 _IMMEDIATE = "cdi.kubevirt.io/storage.bind.immediate.requested"
+_CDIS_LABELS = {"app.kubernetes.io/managed-by": "cdi-controller", "app.kubernetes.io/component": "storage"}
+"""What CDI writes on a claim, whatever its DataVolume has there."""
 PROTECTION = "kubernetes.io/pvc-protection"
 ALLOCATED_BYTES = "goldenpipe.io/allocated-bytes"
 _BEAT = "lastHeartbeatTime"
@@ -25,7 +27,7 @@ _BEAT = "lastHeartbeatTime"
 def claim_of(volume: Object, size: str) -> Object:
     """The PersistentVolumeClaim of a DataVolume."""
     spec = volume["spec"].get("storage") or volume["spec"].get("pvc") or {}
-    labels = {"app": "containerized-data-importer", **(volume["metadata"].get("labels") or {})}
+    labels = {"app": "containerized-data-importer", **(volume["metadata"].get("labels") or {}), **_CDIS_LABELS}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
