@@ -3,7 +3,8 @@
 .PHONY: help setup demo test test-cluster test-iso lint format images pins bench bench-cluster
 
 bin := .venv/bin
-shell_scripts = $(shell git ls-files '*.sh' .ci/run)
+# the answer files' scripts are Jinja texts
+shell_scripts = $(shell git ls-files '*.sh' .ci/run ':!templates/answers')
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
