@@ -75,6 +75,8 @@ class Images:
             message = f"a template is wrong: {error}; run `goldenpipe lint` and correct it"
             raise Unavailable(message) from error
         build = await self._store.create(request, plan, bundle, created_at=created_at)
+        if context.secrets:
+            await self._keep_secrets(build, context.secrets)
         await self._parts.engine.admit()
         return await self._store.get(build.id) or build
 
@@ -85,6 +87,16 @@ class Images:
         if base.fault and request.os_type == "linux":
             raise InvalidRequest.of([Fault("base_iso_url", base.fault)])
         return base
+
+    async def _keep_secrets(self, build: Build, secrets: dict[str, str]) -> None:
+        """Before the build may start; a service that is killed here leaves a build that fails saying what it misses."""
+        try:
+            await self._parts.engine.keep_secrets(build, secrets)
+        except KubeError as error:
+            await self._store.mark_absent(build.name)
+            self._parts.engine.touch(build.id)
+            message = f"the cluster could not keep the request's passwords and keys: {error}"
+            raise Unavailable(message) from error
 
     async def get(self, name: str) -> Build:
         build = await self._store.by_name(name)

@@ -56,6 +56,8 @@ _FACTS: Object = {
     "iso_recipe": "debian-installer",
     "iso_cache": "goldenpipe-iso-0",
     "boot_iso": "goldenpipe-iso-0",
+    "iso_image_index": 1,
+    "iso_drivers": "2k22",
 }
 """Facts that the built-in steps tell, as later steps may use them."""
 _ANY_STEP = StepTemplate(name="sample", summary="Any step with a guest.", needs_vm=True)
@@ -109,7 +111,26 @@ def sample_requests() -> Iterator[Object]:
         },
     }
     yield {**everything, "base_iso_url": "https://images.example/base.iso"}
+    yield _windows(everything)
     yield everything
+
+
+def _windows(everything: Object) -> Object:
+    setup = {"edition": None, "product_key": "product-key", "locale": "en-US", "timezone": "UTC", "updates": True}
+    own: Object = {
+        "packages": ["git"],
+        "scripts": ["#ps1\nexit 0\n"],
+        "files": {r"C:\motd.txt": "Hello\n"},
+        "users": [{"name": "sample", "password_hash": "password-sample", "groups": ["Users"], "sudo": False}],
+    }
+    return {
+        **everything,
+        "os_type": "windows",
+        "base_iso_url": "https://images.example/windows.iso",
+        "accept_eula": True,
+        "windows": setup,
+        "customizations": {**everything["customizations"], **own},
+    }
 
 
 def _pipeline_faults(bundle: Bundle) -> list[Finding]:
@@ -216,7 +237,7 @@ def _planning_context(bundle: Bundle, request: Object) -> Object:
 
 def job_context(bundle: Bundle, step: StepTemplate, request: Object, settings: ClusterSettings | None = None) -> Object:
     """What a step's manifests and Job may use, with sample values."""
-    keys = Keys(user_private="sample", user_public=_KEY, host_private="sample", host_public=_KEY)
+    keys = Keys(user_private="sample", user_public=_KEY, host_private="sample", host_public=_KEY, password="sample")
     guest = Guest(address="192.0.2.1", port=22) if step.needs_vm else None
     context = build_context(
         request=request,
@@ -227,8 +248,10 @@ def job_context(bundle: Bundle, step: StepTemplate, request: Object, settings: C
         guest=guest,
         keys=keys if step.needs_vm else None,
     )
+    secrets = {"product-key": "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE"} if step.needs_vm else {}
     head = head_of(step, Renderer(context))
-    return {**context, "step": {**head, "job": "sample-01-step", "chained_id": "0", "labels": {"sample": "yes"}}}
+    own = {"job": "sample-01-step", "chained_id": "0", "labels": {"sample": "yes"}}
+    return {**context, "secrets": secrets, "step": {**head, **own}}
 
 
 def _finding(error: TemplateError) -> Finding:

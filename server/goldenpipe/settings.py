@@ -37,6 +37,19 @@ class ClusterSettings:
     """VirtualMachineClusterInstancetype published as the image's default; None: none."""
     network: str | None = None
     """NetworkAttachmentDefinition that build VMs use instead of the Pod network; None: the Pod network."""
+    windows_drivers: str | None = None
+    """The virtio drivers' ISO for Windows: its URL, or on KubeVirt the image of a container disk; None: the build VM
+    has the disk controller and network card that Windows knows by itself."""
+    windows_preference: str | None = None
+    """VirtualMachineClusterPreference of Windows' build VMs and published images; None: none."""
+    windows_secure_boot: bool = True
+    """Whether Windows' build VMs have UEFI's secure boot."""
+    windows_tpm: bool = False
+    """Whether they have a TPM; without one, Windows 11's Setup is told not to look for it."""
+    windows_openssh_url: str | None = None
+    """Win32-OpenSSH as .zip or .msi, for guests that reach no Windows Update; None: the capability of Windows."""
+    windows_openssh_checksum: str | None = None
+    """`sha256:` and the digest of that file."""
     ssh_port: Annotated[int, Field(ge=1, le=65535)] = 22
     """TCP port of the guest's SSH server, where the VMI does not name one itself."""
     pending_timeout_seconds: Seconds = 900

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -387,3 +388,66 @@ async def test_a_build_whose_keys_are_deleted_fails_and_says_so(rest: Rest, over
     assert f"Secret {secret}" in status["error"]["message"]
     assert "was deleted while the build ran" in status["error"]["message"]
     assert overlay.ran() == ["one"]
+
+
+WINDOWS = {"os_type": "windows", "base_iso_url": "https://images.example/windows.iso", "accept_eula": True}
+PRODUCT_KEY = "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE"
+_READS_SECRETS = {
+    "env": {"SECRETS": "/goldenpipe/secrets"},
+    "job": {
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [
+                        {"name": "step", "volumeMounts": [{"name": "secrets", "mountPath": "/goldenpipe/secrets"}]}
+                    ],
+                    "volumes": [{"name": "secrets", "secret": {"secretName": "{{ build.id }}-secrets"}}],
+                }
+            }
+        }
+    },
+}
+
+
+async def test_a_windows_password_is_in_one_secret_alone_and_goes_with_the_build(
+    rest: Rest, overlay: Overlay, kube: Kube, settings: Settings
+) -> None:
+    gate = overlay.gate("gate")
+    digest = hashlib.sha256(b"Pa$$w0rd").hexdigest()  # the template's own text must not have it either
+    script = f'sha256sum "$SECRETS/password-Ada" | grep -q {digest} || exit 20; echo same; read _ < {gate}'
+    overlay.step("look", script, **_READS_SECRETS)
+    users = [{"name": "Ada", "password": "Pa$$w0rd"}]
+    await rest.create("win", **WINDOWS, windows={"product_key": PRODUCT_KEY}, customizations={"users": users})
+    await rest.log_line("win", "look", "same")
+    [job] = await kube.list("Job")
+    build = job["metadata"]["labels"]["goldenpipe.io/build"]
+    secret = await kube.find("Secret", f"{build}-secrets")
+    assert secret is not None
+    kept = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    assert kept == {"password-Ada": "Pa$$w0rd", "product-key": PRODUCT_KEY}
+    ours = [path for path in settings.data_dir.rglob("*") if path.is_file() and "cluster" not in path.parts]
+    stored = b"".join(path.read_bytes() for path in ours)
+    assert b"password-Ada" in stored
+    answers = json.dumps([job, await rest.get(f"{IMAGES}/win"), await rest.get(f"{IMAGES}/win/status")])
+    for hidden in ("Pa$$w0rd", PRODUCT_KEY):
+        assert hidden.encode() not in stored
+        assert hidden not in answers
+    gate.open()
+    assert (await rest.end("win"))["status"] == "ready"
+    assert await kube.find("Secret", f"{build}-secrets") is None
+
+
+async def test_a_build_whose_secrets_were_deleted_says_so(rest: Rest, overlay: Overlay, kube: Kube) -> None:
+    gate = overlay.gate("gate")
+    overlay.step("wait", f"echo ready; read _ < {gate}").step("use", needs_vm=True, manifests=["ssh-keys.yaml"])
+    await rest.create("win", **WINDOWS, windows={"product_key": PRODUCT_KEY})
+    await rest.log_line("win", "wait", "ready")
+    [job] = await kube.list("Job")
+    name = f"{job['metadata']['labels']['goldenpipe.io/build']}-secrets"
+    await kube.delete("Secret", name)
+    gate.open()
+    status = await rest.end("win")
+    assert status["status"] == "failed"
+    assert status["error"]["message"] == (
+        f"the Secret {name} with the request's passwords and keys was deleted while the build ran; create the image again"
+    )

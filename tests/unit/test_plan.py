@@ -93,7 +93,7 @@ def test_the_same_request_at_another_moment_is_another_build() -> None:
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
-        ({"os_type": "windows"}, "os_type"),
+        ({"os_type": "windows"}, "base_iso_url"),
     ],
 )
 def test_what_no_pipeline_can_build_is_refused_before_anything_is_made(changes: dict[str, str], path: str) -> None:

@@ -87,6 +87,16 @@ STEP_ACCOUNTS: tuple[User, ...] = (
         ),
     ),
     User(
+        name=f"{STEP_ACCOUNT}-install-windows",
+        rules=(
+            _rule("kubevirt.io", "virtualmachines virtualmachineinstances", *_READ),
+            _rule("subresources.kubevirt.io", "virtualmachines/start", "update"),
+            _rule("subresources.kubevirt.io", "virtualmachineinstances/vnc", "get"),
+            _rule("", "pods", "list"),
+            _rule("", "pods/log", "get"),
+        ),
+    ),
+    User(
         name=f"{STEP_ACCOUNT}-create-vm",
         rules=(
             _rule("cdi.kubevirt.io", "datavolumes", *_READ),

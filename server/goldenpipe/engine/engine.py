@@ -90,6 +90,10 @@ class Engine:
         for build in await self._store.admit(limit=self._max_builds):
             self.touch(build)
 
+    async def keep_secrets(self, build: Build, values: dict[str, str]) -> None:
+        """Put what must not be stored with a request where only the cluster has it, before the build may start."""
+        await self._objects.keep_secrets(build, values)
+
     async def reconcile(self, build_id: str) -> None:
         """Do what there is to do for a build now; return when only an event can change anything."""
         while (build := await self._store.get(build_id)) is not None and await self._step(build):

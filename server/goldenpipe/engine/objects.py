@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 from typing import Any
 
 import asyncssh
@@ -32,12 +33,10 @@ class NotOurs(Exception):
 
 
 class KeysLost(Exception):
-    """The Secret with a build's keys is gone, and nobody can log in to its VM any more."""
+    """A Secret that a build cannot do without is gone: with its keys nobody can log in to its VM any more."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"the Secret {name} with the build's SSH keys was deleted while the build ran; create the image again"
-        )
+    def __init__(self, name: str, what: str = "build's SSH keys") -> None:
+        super().__init__(f"the Secret {name} with the {what} was deleted while the build ran; create the image again")
 
 
 class Objects:
@@ -55,7 +54,8 @@ class Objects:
         if not template.manifests:
             return []
         keys = await self._keys(build) if template.needs_vm else None
-        renderer = Renderer(self._context(build, step, template, bundle, keys))
+        given = await self._secrets(build) if template.needs_vm else {}
+        renderer = Renderer({**self._context(build, step, template, bundle, keys), "secrets": given})
         return [await self._make(obj, build) for obj in render_manifests(bundle, template, renderer)]
 
     async def _make(self, obj: Object, build: Build) -> Object:
@@ -92,6 +92,20 @@ class Objects:
         vmi = self._seen.get("VirtualMachineInstance", build.vm)
         return vmi is not None and vmi.get("status", {}).get("phase") == "Running" and guest_address(vmi) is None
 
+    async def keep_secrets(self, build: Build, values: dict[str, str]) -> None:
+        """What must not be stored with the request; it goes when the build ends."""
+        metadata = {"name": secrets_name(build.id), "labels": build_labels(build.name, build.id)}
+        await self._make({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}, build)
+
+    async def _secrets(self, build: Build) -> dict[str, str]:
+        name = secrets_name(build.id)
+        if ("Secret", name) not in build.objects:
+            return {}
+        secret = await self._kube.find("Secret", name)
+        if secret is None:
+            raise KeysLost(name, "request's passwords and keys")
+        return {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+
     def guest(self, build: Build) -> Guest | None:
         vmi = self._seen.get("VirtualMachineInstance", build.vm)
         address = guest_address(vmi)
@@ -121,6 +135,7 @@ class Objects:
         guest = self.guest(build) if context["step"]["needs_vm"] else None
         return {
             "step": step.name,
+            "os_type": build.os_type,
             "image": build.name,
             "build": build.id,
             "namespace": self._kube.namespace,
@@ -167,11 +182,16 @@ class Objects:
             user_public=data["ssh-publickey"],
             host_private=data["host-privatekey"],
             host_public=data["host-public-key"],
+            password=data.get("password", ""),
         )
 
 
 def _keys_name(build: Build) -> str:
     return f"{build.id}-ssh"
+
+
+def secrets_name(build: str) -> str:
+    return f"{build}-secrets"
 
 
 def _new_keys() -> Keys:
@@ -182,4 +202,6 @@ def _new_keys() -> Keys:
         user_public=user.export_public_key().decode().strip(),
         host_private=host.export_private_key().decode(),
         host_public=host.export_public_key().decode().strip(),
+        # Windows wants three of the four kinds of characters
+        password=f"{secrets.token_urlsafe(24)}-aA1",
     )

@@ -1,6 +1,7 @@
 """The body of `POST /api/v1/images`: parsed and checked whole, so that one answer tells every fault.
 
-Passwords are hashed while the request is parsed; nothing behind this module ever sees one.
+Passwords are hashed while the request is parsed, or where the guest knows no hashes (Windows) taken out of it: the
+request then holds the key under which `secrets` has one, and nothing behind this module stores `secrets`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from passlib.hash import sha512_crypt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from goldenpipe.errors import Fault
+from goldenpipe.model import windows
 from goldenpipe.model.base_image import Base, Kind
 from goldenpipe.model.names import check_image_name, label_key_fault, label_value_fault
 from goldenpipe.model.quantities import parse_bytes
@@ -38,6 +40,10 @@ class RequestContext:
     """Names of the scripts in the library."""
     file_urls: bool
     """Whether `file:` URLs make sense (on the local cluster they do)."""
+    os_type: str = "linux"
+    """What the request says it is; words and passwords differ."""
+    secrets: dict[str, str] = field(default_factory=dict)
+    """Filled while the request is parsed: what must reach the guest in plain and may be stored in a Secret alone."""
 
 
 def _fail(message: str) -> None:
@@ -56,16 +62,29 @@ def _memory(text: str) -> str:
     return text
 
 
+def _on_windows(info: ValidationInfo) -> bool:
+    return isinstance(info.context, RequestContext) and info.context.os_type == "windows"
+
+
 def _name_of(what: str) -> AfterValidator:
-    def check(name: str) -> str:
-        if not _USER_NAME.fullmatch(name):
+    def check(name: str, info: ValidationInfo) -> str:
+        if _on_windows(info):
+            if what == "group" and not windows.GROUP_NAME.fullmatch(name):
+                _fail("is no name that a group can have on Windows")
+            if what == "user" and (fault := windows.user_name_fault(name)):
+                _fail(fault)
+        elif not _USER_NAME.fullmatch(name):
             _fail(f"a {what} name is at most 32 of a-z, 0-9, '_' and '-', and starts with a-z or '_'")
         return name
 
     return AfterValidator(check)
 
 
-def _package(name: str) -> str:
+def _package(name: str, info: ValidationInfo) -> str:
+    if _on_windows(info) and "://" in name:
+        if fault := windows.package_fault(name):
+            _fail(fault)
+        return name
     if not _PACKAGE.fullmatch(name) or len(name) > 200:
         _fail("must be one package name (a version may follow as the package manager writes it), without spaces")
     return name
@@ -94,23 +113,26 @@ class User(_Strict):
 
     name: Annotated[str, _name_of("user")]
     password_hash: str | None = Field(default=None, alias="password")
+    """On Windows the key of the password among the build's secrets: no Windows takes a hash."""
     groups: list[Annotated[str, _name_of("group")]] = Field(default_factory=list)
     sudo: bool = False
 
     @field_validator("name")
     @classmethod
     def _not_the_build_user(cls, name: str) -> str:
-        if name == BUILD_USER:
+        if name.lower() == BUILD_USER:
             _fail(f"{BUILD_USER!r} is the user that builds the image and is removed at its end; choose another name")
         return name
 
     @field_validator("password_hash")
     @classmethod
-    def _hash(cls, password: str | None) -> str | None:
+    def _hash(cls, password: str | None, info: ValidationInfo) -> str | None:
         if password is None:
             return None
         if not password or re.search(r"[\x00\r\n]", password):
             _fail("must not be empty and must be a single line")
+        if _on_windows(info):
+            return _keep(info, f"password-{info.data.get('name', '')}", password)
         return str(sha512_crypt.using(rounds=_HASH_ROUNDS).hash(password))
 
 
@@ -122,6 +144,32 @@ class Customizations(_Strict):
     files: dict[str, str] = Field(default_factory=dict)
     users: list[User] = Field(default_factory=list)
     ssh_keys: list[Annotated[str, AfterValidator(check_ssh_key)]] = Field(default_factory=list)
+
+
+class WindowsSetup(_Strict):
+    """What Windows Setup asks for."""
+
+    edition: str | None = Field(default=None, min_length=1, max_length=200)
+    product_key: str | None = None
+    locale: str = Field(default="en-US", pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?-[A-Z]{2}$")
+    timezone: str = Field(default="UTC", pattern=r"^[A-Za-z0-9 .()+-]{2,64}$")
+    updates: bool = False
+
+    @field_validator("product_key")
+    @classmethod
+    def _product_key(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if key is None:
+            return None
+        if not windows.PRODUCT_KEY.fullmatch(key):
+            _fail("must be five groups of five letters and digits, as in AAAAA-BBBBB-CCCCC-DDDDD-EEEEE")
+        return _keep(info, "product-key", key)
+
+
+def _keep(info: ValidationInfo, key: str, value: str) -> str:
+    """Take a secret out of the request and leave its key."""
+    assert isinstance(info.context, RequestContext)
+    info.context.secrets[key] = value
+    return key
 
 
 class ImageRequest(_Strict):
@@ -136,6 +184,8 @@ class ImageRequest(_Strict):
     memory: Annotated[str, AfterValidator(_memory)] = "4Gi"
     customizations: Customizations = Field(default_factory=Customizations)
     labels: dict[str, str] = Field(default_factory=dict)
+    accept_eula: bool = False
+    windows: WindowsSetup = Field(default_factory=WindowsSetup)
 
     @field_validator("base_iso_url")
     @classmethod
@@ -187,11 +237,16 @@ def parse_request(document: Any, context: RequestContext) -> ImageRequest | list
     """The request, or all its faults, each with its path."""
     if not isinstance(document, dict):
         return [Fault("", "the body must be a JSON object")]
+    if document.get("os_type") == "windows":
+        document = {"storage_size": windows.STORAGE_SIZE, **document}
+        context = replace(context, os_type="windows")
     faults = _faults_across_fields(document, context)
     try:
         request = ImageRequest.model_validate(document, context=context)
     except ValidationError as error:
-        faults = [_fault(dict(item)) for item in error.errors(include_url=False, include_input=False)] + faults
+        known = {fault.path for fault in faults}
+        found = [_fault(dict(item)) for item in error.errors(include_url=False, include_input=False)]
+        faults += [fault for fault in found if fault.path not in known]
         return sorted(faults, key=lambda fault: fault.path)
     return sorted(faults, key=lambda fault: fault.path) or request
 
@@ -230,9 +285,10 @@ def _faults_across_fields(document: dict[str, Any], context: RequestContext) -> 
         customizations = {}
     return [
         *_label_faults(document.get("labels")),
-        *_file_faults(customizations.get("files")),
-        *_script_faults(customizations.get("scripts"), context.scripts),
+        *_file_faults(customizations.get("files"), context.os_type),
+        *_script_faults(customizations.get("scripts"), context),
         *_user_faults(customizations.get("users")),
+        *windows.os_faults(document, customizations),
     ]
 
 
@@ -247,9 +303,11 @@ def _label_faults(labels: Any) -> list[Fault]:
     return found
 
 
-def _file_faults(files: Any) -> list[Fault]:
+def _file_faults(files: Any, os_type: str) -> list[Fault]:
     if not isinstance(files, dict):
         return []
+    if os_type == "windows":
+        return windows.file_faults(files)
     found = []
     for path in files:
         plain = path.startswith("/") and posixpath.normpath(path) == path and path != "/"
@@ -262,16 +320,27 @@ def _file_faults(files: Any) -> list[Fault]:
     return found
 
 
-def _script_faults(scripts: Any, library: Collection[str]) -> list[Fault]:
+def _script_faults(scripts: Any, context: RequestContext) -> list[Fault]:
     if not isinstance(scripts, list):
         return []
+    begin = inline_mark(context.os_type)
+    known = [name for name in context.scripts if name.endswith(".ps1") == (context.os_type == "windows")]
     found = []
     for index, script in enumerate(scripts):
-        if isinstance(script, str) and not script.startswith("#!") and script not in library:
-            known = ", ".join(sorted(library))
-            message = f"there is no script {script[:80]!r} in the library ({known}); inline text starts with #!"
-            found.append(Fault(f"customizations.scripts[{index}]", message))
+        if not isinstance(script, str) or script.startswith(begin) or script in known:
+            continue
+        if script in context.scripts:
+            message = f"script {script} is not for os_type: {context.os_type}; for that there are {', '.join(known)}"
+        else:
+            names = ", ".join(sorted(known))
+            message = f"there is no script {script[:80]!r} in the library ({names}); inline text starts with {begin}"
+        found.append(Fault(f"customizations.scripts[{index}]", message))
     return found
+
+
+def inline_mark(os_type: str) -> str:
+    """How a script begins whose text stands in the request."""
+    return windows.INLINE_SCRIPT if os_type == "windows" else "#!"
 
 
 def _user_faults(users: Any) -> list[Fault]:
@@ -281,8 +350,8 @@ def _user_faults(users: Any) -> list[Fault]:
     found = []
     for index, user in enumerate(users):
         name = user.get("name") if isinstance(user, dict) else None
-        if isinstance(name, str) and name in seen:
+        if isinstance(name, str) and name.lower() in seen:
             found.append(Fault(f"customizations.users[{index}].name", f"user {name!r} is asked for twice"))
         elif isinstance(name, str):
-            seen.add(name)
+            seen.add(name.lower())
     return found

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from goldenpipe.model.base_image import base_by_name
 from goldenpipe.model.quantities import parse_bytes
-from goldenpipe.model.request import BUILD_USER
+from goldenpipe.model.request import BUILD_USER, WindowsSetup, inline_mark
 from goldenpipe.settings import ClusterSettings
 from goldenpipe.templating.answers import answers
 from goldenpipe.templating.bundle import Bundle
@@ -34,6 +34,8 @@ class Keys:
     user_public: str
     host_private: str
     host_public: str
+    password: str = ""
+    """Of the user that the steps log in as, for a guest that makes no user without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,9 @@ def request_context(request: Object) -> Object:
         "base_kind": base_by_name(url.path).kind,
         "base_bytes": None,
         **request,
+        # a request of an older version has neither
+        "accept_eula": request.get("accept_eula", False),
+        "windows": WindowsSetup().model_dump() | request.get("windows", {}),
         "storage_bytes": parse_bytes(request["storage_size"]),
         "url_scheme": url.scheme,
         "url_path": url.path,
@@ -81,7 +86,7 @@ def build_context(
             "name": names.image,
             "os_type": request["os_type"],
             "labels": request["labels"],
-            "disk_labels": {**request["labels"], **_preference_labels(settings), **names.labels},
+            "disk_labels": {**request["labels"], **_preference_labels(settings, request["os_type"]), **names.labels},
         },
         "build": {"id": names.build, "vm": names.vm, "disk": names.disk, "user": BUILD_USER, "labels": names.labels},
         "namespace": names.namespace,
@@ -89,18 +94,23 @@ def build_context(
         "facts": facts,
         "guest": asdict(guest) if guest else None,
         "files": [{"path": path, "content": content} for path, content in customizations["files"].items()],
-        "scripts": [_script(bundle, script, at) for at, script in enumerate(customizations["scripts"], start=1)],
+        "scripts": [
+            _script(bundle, script, at, inline_mark(request["os_type"]))
+            for at, script in enumerate(customizations["scripts"], start=1)
+        ],
         "package_names": _package_names(bundle),
         "keys": asdict(keys) if keys else None,
+        "secrets": {},
         "answer": answers(bundle),
     }
 
 
-def _preference_labels(settings: ClusterSettings) -> dict[str, str]:
+def _preference_labels(settings: ClusterSettings, os_type: str) -> dict[str, str]:
     """Labels by which KubeVirt infers a VM's defaults from the volume it is made of."""
+    preference = settings.windows_preference if os_type == "windows" else settings.preference
     found = {
         "default-instancetype": (settings.instancetype, "VirtualMachineClusterInstancetype"),
-        "default-preference": (settings.preference, "VirtualMachineClusterPreference"),
+        "default-preference": (preference, "VirtualMachineClusterPreference"),
     }
     labels = {}
     for name, (value, kind) in found.items():
@@ -115,7 +125,7 @@ def _package_names(bundle: Bundle) -> Object:
     return next(iter(read_documents(path, bundle.files.get(path, ""))), {})
 
 
-def _script(bundle: Bundle, script: str, position: int) -> Object:
-    if script.startswith("#!"):
+def _script(bundle: Bundle, script: str, position: int, mark: str) -> Object:
+    if script.startswith(mark):
         return {"name": f"inline script {position}", "content": script}
     return {"name": script, "content": bundle.text(f"scripts/{script}")}

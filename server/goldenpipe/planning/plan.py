@@ -78,7 +78,8 @@ def choose_pipeline(request: Object, bundle: Bundle) -> Pipeline:
         if renderer.test(pipeline.path, pipeline.when):
             return pipeline
     if request["os_type"] == "windows":
-        fault = Fault("os_type", "no pipeline builds Windows images yet; os_type: linux with a disk image works")
+        message = "is no installer ISO, and Windows is built from Microsoft's ISO alone; name that"
+        fault = Fault("base_iso_url", message)
     elif request_context(request)["base_kind"] == "iso":
         fault = Fault(
             "base_iso_url", "is an installer ISO, and no pipeline is for one; the templates have been changed"

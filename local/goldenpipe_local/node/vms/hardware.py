@@ -82,6 +82,9 @@ def hardware_of(instance: Object, images: Mapping[str, Image]) -> Hardware:
     domain = instance["spec"]["domain"]
     devices = domain.get("devices") or {}
     cpu = domain.get("cpu") or {}
+    if "tpm" in devices:
+        message = "spec.domain.devices.tpm is not supported on this node; Windows does without (setting windows_tpm)"
+        raise HardwareRefused(message)
     uuid = firmware_uuid(instance)
     return Hardware(
         name=instance["metadata"]["name"],
