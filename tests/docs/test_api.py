@@ -15,7 +15,7 @@ from goldenpipe.api.app import make_app
 from goldenpipe.api.images import LIST_PARAMETERS
 from goldenpipe.images import Images
 from goldenpipe.metrics import Metrics
-from goldenpipe.model.request import Customizations, ImageRequest, RequestContext, User, parse_request
+from goldenpipe.model.request import Customizations, ImageRequest, RequestContext, User, WindowsSetup, parse_request
 from goldenpipe.model.status import ImageStatus, StepStatus
 from goldenpipe.templating.bundle import Bundle
 from support.markdown import blocks, read, rows, words
@@ -42,10 +42,17 @@ def test_the_example_request_is_accepted_and_shows_every_field() -> None:
     request = EXAMPLES["request"]
     context = RequestContext(scripts=Bundle.read().scripts, file_urls=False)
     assert isinstance(parse_request(request, context), ImageRequest)
-    assert request.keys() | {"base_checksum"} == ImageRequest.model_fields.keys()
+    assert request.keys() | {"base_checksum", "accept_eula", "windows"} == ImageRequest.model_fields.keys()
     assert request["customizations"].keys() == Customizations.model_fields.keys()
     user = {field.alias or name for name, field in User.model_fields.items()}
     assert request["customizations"]["users"][0].keys() == user
+
+
+def test_the_windows_example_is_accepted_and_shows_every_field() -> None:
+    request = EXAMPLES["windows"]
+    context = RequestContext(scripts=Bundle.read().scripts, file_urls=False)
+    assert isinstance(parse_request(request, context), ImageRequest)
+    assert request["windows"].keys() == WindowsSetup.model_fields.keys()
 
 
 def test_every_field_parameter_status_and_word_is_explained() -> None:

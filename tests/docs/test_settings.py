@@ -23,8 +23,8 @@ def words_for_default(field: Field[Any]) -> str:
             return "required"
         case None | ():
             return "none"
-        case True:
-            return "true"
+        case True | False:
+            return str(field.default).lower()
         case value:
             return f"`{value}`"
 

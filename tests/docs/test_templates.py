@@ -63,7 +63,7 @@ def test_the_settings_a_template_sees_are_those_of_the_settings_page() -> None:
 
 
 def test_every_script_of_the_library_is_listed() -> None:
-    assert {name for name in NAMES if name.endswith(".sh")} == set(Bundle.read().scripts)
+    assert {name for name in NAMES if name.endswith((".sh", ".ps1"))} == set(Bundle.read().scripts)
 
 
 def test_the_example_steps_and_pipeline_have_no_fault(tmp_path: Path) -> None:

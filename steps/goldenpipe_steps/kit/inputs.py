@@ -86,6 +86,7 @@ class Input:
     """The whole document."""
 
     step: str
+    os_type: str
     image: str
     build: str
     namespace: str
@@ -110,6 +111,7 @@ def read_input(path: Path) -> Input:
     guest = top.get("guest", dict, {})
     return Input(
         step=top.get("step", str, ""),
+        os_type=top.get("os_type", str, "linux"),
         image=top.get("image", str, ""),
         build=top.get("build", str, ""),
         namespace=top.get("namespace", str, ""),

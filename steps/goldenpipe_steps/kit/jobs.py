@@ -127,7 +127,7 @@ async def run_job(
     guest: Guest, job: Job, on_line: Callable[[str], None], *, reboot_seconds: float, on_record: Callable[[str], None]
 ) -> Ended:
     """Start the job or go on with it, and follow it to its end, over lost connections and reboots."""
-    reader = _Reader(on_line, on_record)
+    reader = Reader(on_line, on_record)
     while True:
         try:
             return await _follow(guest, job, reader)
@@ -141,7 +141,7 @@ async def run_job(
             raise Permanent(message, hint=hint) from error
 
 
-async def _follow(guest: Guest, job: Job, reader: _Reader) -> Ended:
+async def _follow(guest: Guest, job: Job, reader: Reader) -> Ended:
     process = await guest.open(_FOLLOW.format(folder=quote(job.folder), start=reader.offset + 1))
     try:
         state = (await process.stdout.readline()).strip().decode(errors="replace")
@@ -176,7 +176,7 @@ async def _ask_after(guest: Guest, job: Job) -> None:
         raise GuestLost(message)
 
 
-class _Reader:
+class Reader:
     """Cuts the output into lines and records, and knows how far it got."""
 
     def __init__(self, on_line: Callable[[str], None], on_record: Callable[[str], None]) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from goldenpipe_kube import Conflict, Kube, NotFound
 from goldenpipe_kube.kinds import Object
 from goldenpipe_steps.kit.cluster import (
     SAYS_NOTHING,
     SSH_PORT,
+    address_of,
     condition,
     console_tail,
     gone,
@@ -24,6 +25,7 @@ from goldenpipe_steps.kit.errors import Permanent
 from goldenpipe_steps.kit.inputs import Address
 from goldenpipe_steps.kit.log import duration
 from goldenpipe_steps.kit.step import Step
+from goldenpipe_steps.kit.tasks import first_of
 
 T = TypeVar("T")
 
@@ -66,21 +68,18 @@ async def _ended_before(kube: Kube, name: str) -> str:
 async def running(step: Step, kube: Kube, name: str, seen: Seen) -> Object:
     """The VMI once it runs; whatever keeps it from running becomes the failure's words."""
     limit = step.params.seconds("boot_timeout_seconds", BOOT_SECONDS)
-    watching = asyncio.create_task(_vm_trouble(step, kube, name))
-    running = asyncio.create_task(_vmi_running(step, kube, name, seen))
     try:
         async with asyncio.timeout(limit):
-            await asyncio.wait({watching, running}, return_when=asyncio.FIRST_COMPLETED)
-            return running.result() if running.done() else watching.result()
+            return await first_of(_vmi_running(step, kube, name, seen), vm_trouble(step, kube, name))
     except TimeoutError:
         vm = await kube.find("VirtualMachine", name)
         words = status(vm).get("printableStatus") or "no status"
+        if words == "Running":
+            message = f"the virtual machine {name} runs, but had no address within {duration(limit)}"
+            hint = "On a network other than the Pod's only a guest agent in the base image can tell its address."
+            raise Permanent(message, hint=hint) from None
         message = f"the virtual machine {name} did not run within {duration(limit)}: it is {words}"
         raise Permanent(message, hint=_message_of(vm) or "kubectl describe vm tells more.") from None
-    finally:
-        for task in (watching, running):
-            task.cancel()
-        await asyncio.gather(watching, running, return_exceptions=True)
 
 
 async def _vmi_running(step: Step, kube: Kube, name: str, seen: Seen) -> Object:
@@ -99,13 +98,13 @@ async def _vmi_running(step: Step, kube: Kube, name: str, seen: Seen) -> Object:
             _tell_conditions(step, vmi, seen)
             if phase in ("Failed", "Succeeded"):
                 raise await _ended(kube, vmi, seen)
-            if phase == "Running" and _ip(vmi):
+            if phase == "Running" and address_of(vmi):
                 return vmi
     message = "the watch ended"
     raise AssertionError(message)
 
 
-async def _vm_trouble(step: Step, kube: Kube, name: str) -> Object:
+async def vm_trouble(step: Step, kube: Kube, name: str) -> NoReturn:
     """Never returns; raises once the VM says for a while that it cannot run."""
     trouble: Object | None = None
     settle = step.params.seconds("settle_seconds", SETTLE_SECONDS)
@@ -128,30 +127,20 @@ async def _vm_trouble(step: Step, kube: Kube, name: str) -> Object:
         following.cancel()
 
 
-async def unless_it_ends(work: Awaitable[T], step: Step, kube: Kube, vmi: Object, seen: Seen) -> T:
+async def unless_it_ends(work: Coroutine[Any, Any, T], step: Step, kube: Kube, vmi: Object, seen: Seen) -> T:
     """The work's result, unless the VMI ends meanwhile: then that is the failure, at once."""
-    working = asyncio.ensure_future(work)
-    watching = asyncio.create_task(_vmi_ends(step, kube, vmi, seen))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise watching.result()
-        return working.result()
-    finally:
-        for task in (working, watching):
-            task.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+    return await first_of(work, _vmi_ends(step, kube, vmi, seen))
 
 
-async def _vmi_ends(step: Step, kube: Kube, vmi: Object, seen: Seen) -> Permanent:
+async def _vmi_ends(step: Step, kube: Kube, vmi: Object, seen: Seen) -> NoReturn:
     name, uid = vmi["metadata"]["name"], vmi["metadata"]["uid"]
     async with aclosing(watch_one(kube, "VirtualMachineInstance", name)) as states:
         async for now in states:
             if now is None or now["metadata"]["uid"] != uid or now["metadata"].get("deletionTimestamp"):
-                return gone("VirtualMachineInstance", name)
+                raise gone("VirtualMachineInstance", name)
             _tell_conditions(step, now, seen)
             if status(now).get("phase") in ("Failed", "Succeeded"):
-                return await _ended(kube, now, seen)
+                raise await _ended(kube, now, seen)
     message = "the watch ended"
     raise AssertionError(message)
 
@@ -165,14 +154,9 @@ def _tell_conditions(step: Step, vmi: Object, seen: Seen) -> None:
             step.say(f"{kind}: {found.get('message') or found.get('reason') or 'true'}")
 
 
-def _ip(vmi: Object) -> str:
-    interfaces = status(vmi).get("interfaces") or []
-    return str(interfaces[0].get("ipAddress") or "") if interfaces else ""
-
-
-def address_of(vmi: Object, user: str, ssh_port: int) -> Address:
+def ssh_address(vmi: Object, user: str, ssh_port: int) -> Address:
     annotated = (vmi["metadata"].get("annotations") or {}).get(SSH_PORT)
-    return Address(host=_ip(vmi), port=int(annotated or ssh_port), user=user)
+    return Address(host=address_of(vmi), port=int(annotated or ssh_port), user=user)
 
 
 def _cannot_run(name: str, vm: Object | None) -> Permanent:

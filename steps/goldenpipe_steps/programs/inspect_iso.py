@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from goldenpipe_steps.kit.errors import Permanent
+from goldenpipe_steps.kit.iso import windows
 from goldenpipe_steps.kit.iso.looking import look_at_file
 from goldenpipe_steps.kit.iso.medium import refuse_unfit
+from goldenpipe_steps.kit.iso.microsoft import WINDOWS_SETUP
 from goldenpipe_steps.kit.iso.unattended import RECIPES, cache_key
 from goldenpipe_steps.kit.log import size
 from goldenpipe_steps.kit.report import Fact, Report
@@ -31,10 +33,14 @@ async def run(step: Step) -> Report:
     length = min(step.params.get("size_bytes", int, path.stat().st_size), path.stat().st_size)
     digest = await asyncio.to_thread(_hash, path, length, lambda part: step.progress(5 + 94 * part, "Hashing the ISO"))
     facts: dict[str, Fact] = {**medium.facts(), "iso_sha256": digest, "iso_bytes": length, "iso_recipe": ""}
+    if medium.installer == WINDOWS_SETUP:
+        edition, locale = step.params.get("edition", str, ""), step.params.get("locale", str, "")
+        facts |= await asyncio.to_thread(windows.look, path, edition, locale)
+        step.say(f"Installed will be {facts['iso_title']}")
     if recipe := RECIPES.get(medium.installer):
         key = cache_key(digest, recipe, step.params.get("preseed", str, ""), step.params.get("kernel_words", str, ""))
         facts |= {"iso_recipe": recipe.name, "iso_cache": f"goldenpipe-iso-{key}"}
-    return Report(message=f"The ISO is {medium.title}, {size(length)}", facts=facts)
+    return Report(message=f"The ISO is {facts['iso_title']}, {size(length)}", facts=facts)
 
 
 def _hash(path: Path, length: int, progress: Callable[[float], None]) -> str:

@@ -35,7 +35,7 @@ class Script:
 
 
 @dataclass
-class _Output:
+class Output:
     """Prints a script's lines with its name and remembers the last ones for the error."""
 
     step: Step
@@ -71,10 +71,10 @@ async def run(step: Step) -> Report:
 
 
 async def _run_one(step: Step, guest: Guest, script: Script, limit: float) -> None:
-    output = _Output(step, script.name)
+    output = Output(step, script.name)
     ended = await run_job(guest, script.job, output.line, reboot_seconds=limit, on_record=output.record)
     if ended.end is End.KILLED:
-        message = f"script {script.name} was killed in the guest before it ended{_last(output)}"
+        message = f"script {script.name} was killed in the guest before it ended{last_words(output)}"
         raise Permanent(message, hint="Is the guest's memory enough? Its kernel log may tell; give the VM more memory.")
     if ended.end is End.EXITED and ended.code:
         raise _failed(script.name, ended, output)
@@ -105,13 +105,13 @@ def _script(number: int, entry: Params) -> Script:
     return Script(name=name, job=Job(key=key, program=content, environ=ENVIRON))
 
 
-def _failed(name: str, ended: Ended, output: _Output) -> Permanent:
-    message = f"script {name} failed with exit code {ended.code}{_last(output)}"
+def _failed(name: str, ended: Ended, output: Output) -> Permanent:
+    message = f"script {name} failed with exit code {ended.code}{last_words(output)}"
     cause = known_cause("\n".join(output.last))
     if cause:
         return Permanent(f"{message} ({cause.message})", hint=cause.hint)
     return Permanent(message, hint="The step's log has all of its output; correct the script and build again.")
 
 
-def _last(output: _Output) -> str:
+def last_words(output: Output) -> str:
     return f"; its last lines: {' / '.join(output.last)}" if output.last else "; it printed nothing"

@@ -5,29 +5,19 @@ Only a machine that powered off cleanly after the sealing began is a sealed imag
 
 from __future__ import annotations
 
-import asyncio
-import re
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import asyncssh
 
-from goldenpipe_kube import Kube, KubeError
-from goldenpipe_steps.kit.cluster import gone, status, watch_one, why_ended
 from goldenpipe_steps.kit.errors import Permanent, StepError
 from goldenpipe_steps.kit.guest import Guest
-from goldenpipe_steps.kit.log import duration, size
 from goldenpipe_steps.kit.report import Report
+from goldenpipe_steps.kit.sealing import BEGINS, POWEROFF_SECONDS, USED, Seen, seal
 from goldenpipe_steps.kit.shell import quote, write_file
 from goldenpipe_steps.kit.ssh import GuestLost, read_login
 from goldenpipe_steps.kit.step import Step
 
-BEGINS = "The seal begins"
-"""A line of the log. An attempt that comes later finds it in the log of the earlier one's Pod, and knows that a machine
-which is off by then was sealed, and did not merely power off by itself."""
-USED = "Used bytes: "
-POWEROFF_SECONDS = 300.0
 _SCRIPT = Path(__file__).with_name("seal.sh")
 _HERE = "/run/goldenpipe-seal"
 _START = f"""\
@@ -41,60 +31,12 @@ kill $!
 """Started and followed by one command: soon after the start nobody may log in or become root any more."""
 
 
-@dataclass
-class _Seen:
-    """What is known of the seal, from this attempt or an earlier one."""
-
-    began: bool = False
-    earlier: bool = False
-    through: bool = False
-    """The guest has said that all is done and that it powers off."""
-    used_bytes: int | None = None
-    errors: tuple[str, ...] = ()
-    table: tuple[str, ...] = ()
-
-
 async def run(step: Step) -> Report:
     limit = step.params.seconds("poweroff_timeout_seconds", POWEROFF_SECONDS)
-    async with step.kube() as kube:
-        seen = await _earlier_attempts(step, kube)
-        off = asyncio.create_task(_powered_off(kube, step.input.vm, seen))
-        work = asyncio.create_task(_seal(step, seen))
-        try:
-            await asyncio.wait({off, work}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and not (off.done() and seen.began):
-                work.result()
-                step.progress(90, "Waiting for the machine to power off")
-            await _off_within(off, limit, step.input.vm)
-        finally:
-            for task in (off, work):
-                task.cancel()
-            await asyncio.gather(off, work, return_exceptions=True)
-    if seen.errors:
-        message = f"the image is not clean: {'; '.join(seen.errors)}"
-        raise Permanent(message)
-    words = f"; {size(seen.used_bytes)} in use" if seen.used_bytes else ""
-    return step.done(f"Sealed, and powered off cleanly{words}", used_bytes=seen.used_bytes)
+    return await seal(step, limit, lambda _, seen: _seal(step, seen))
 
 
-async def _earlier_attempts(step: Step, kube: Kube) -> _Seen:
-    """What the logs of this step's earlier Pods tell."""
-    seen = _Seen()
-    labels = f"goldenpipe.io/build={step.input.build},goldenpipe.io/step={step.input.step}"
-    for pod in await kube.list("Pod", labels=labels):
-        if status(pod).get("phase") not in ("Failed", "Succeeded"):
-            continue
-        with suppress(KubeError):
-            text = b"".join([chunk async for chunk in kube.logs(pod["metadata"]["name"])]).decode(errors="replace")
-            seen.earlier = seen.earlier or BEGINS in text
-            seen.through = seen.through or USED in text
-            if found := re.search(rf"^{USED}(\d+)$", text, re.MULTILINE):
-                seen.used_bytes = int(found[1])
-    seen.began = seen.earlier
-    return seen
-
-
-async def _seal(step: Step, seen: _Seen) -> None:
+async def _seal(step: Step, seen: Seen) -> None:
     """Start the seal, or go on with one that an earlier attempt began; tell what it says until the guest is gone."""
     try:
         async with step.guest() as guest:
@@ -122,7 +64,7 @@ def _put_script(step: Step) -> str:
     return f"umask 077\nmkdir -p {_HERE}\n[ ! -e {_HERE}/started ] || exit 0\n: >{_HERE}/out\n{put}"
 
 
-async def _tell(step: Step, guest: Guest, seen: _Seen) -> None:
+async def _tell(step: Step, guest: Guest, seen: Seen) -> None:
     process = await guest.open(_START)
     async for raw in process.stdout:
         line = raw.decode(errors="replace").rstrip("\n")
@@ -147,39 +89,6 @@ async def _tell(step: Step, guest: Guest, seen: _Seen) -> None:
         words = (await process.stderr.read()).decode(errors="replace").strip()
         message = f"the seal could not be started in the guest: {words}"
         raise Permanent(message)
-
-
-async def _powered_off(kube: Kube, name: str, seen: _Seen) -> None:
-    """Return once the VMI has Succeeded after the seal began; anything else that ends it is a failure."""
-    async with aclosing(watch_one(kube, "VirtualMachineInstance", name)) as states:
-        async for vmi in states:
-            if vmi is None:
-                raise gone("VirtualMachineInstance", name)
-            phase = status(vmi).get("phase")
-            if vmi["metadata"].get("deletionTimestamp") and not seen.through:
-                # it will end as Succeeded, too
-                message = "somebody stopped the machine before it was sealed"
-                raise Permanent(message, hint="Its disk may be half cleaned; build again.")
-            if phase == "Failed":
-                reason = why_ended(vmi) or "no reason given"
-                message = f"the machine did not power off cleanly but failed: {reason}"
-                raise Permanent(message, hint="The disk cannot be trusted; build again.")
-            if phase == "Succeeded":
-                if seen.began:
-                    return
-                message = "the guest powered off by itself before it was sealed"
-                raise Permanent(message, hint="Does a script of the request schedule a shutdown? It must not.")
-
-
-async def _off_within(off: asyncio.Task[None], limit: float, name: str) -> None:
-    try:
-        async with asyncio.timeout(limit):
-            await asyncio.shield(off)
-    except TimeoutError:
-        message = f"the machine {name} did not power off within {duration(limit)} after it was sealed"
-        raise Permanent(
-            message, hint="A service of the guest may refuse to stop; its console log may name it."
-        ) from None
 
 
 def used_bytes(table: list[str]) -> int:

@@ -40,6 +40,7 @@ mount -t proc proc "$HERE/root/proc"
 mount --bind "$HERE/boot_id" "$HERE/root/proc/sys/kernel/random/boot_id"
 mount -t tmpfs tmpfs "$HERE/root/run"
 mkdir -p "$HERE/root/run/sshd"
+if [ -d "$HERE/share" ]; then mkdir "$HERE/root/run/share"; mount --bind "$HERE/share" "$HERE/root/run/share"; fi
 hostname guest
 if [ -z "$SSHD" ]; then exec chroot "$HERE/root" sh -c 'echo Server listening to nobody >&2; exec sleep infinity'; fi
 exec chroot "$HERE/root" /usr/sbin/sshd -D -e -p "$PORT" -o ListenAddress=127.0.0.1 -o UsePAM=no -o MaxStartups=50

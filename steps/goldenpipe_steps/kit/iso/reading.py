@@ -21,6 +21,7 @@ from goldenpipe_steps.kit.iso.media import Media
 SECTOR = 2048
 _DESCRIPTORS = range(16, 64)
 _BOOT_SYSTEM = b"EL TORITO SPECIFICATION"
+_BOOTABLE = 0x88
 _PLATFORMS = {0x00: "bios", 0xEF: "uefi"}
 LARGEST_TEXT = 1 << 20
 """Bytes of a file that is read to know what the medium is."""
@@ -42,6 +43,9 @@ class Tree(Protocol):
 
     def read(self, path: str, limit: int = LARGEST_TEXT) -> bytes | None:
         """The beginning of a file; None if there is no such file."""
+
+    def place(self, path: str) -> int | None:
+        """Where in the medium a file begins; None if there is no such file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,21 +109,27 @@ class Iso:
         )
 
     def _platforms(self) -> set[str]:
+        return {_PLATFORMS.get(platform, "") for platform, _ in self.boot_entries()} - {""}
+
+    def boot_entries(self) -> Iterator[tuple[int, int]]:
+        """The loaders in the boot catalog: the platform each is for, and where in the medium its entry lies."""
         if self._catalog is None:
-            return set()
-        catalog = self._media.read_at(self._catalog * SECTOR, SECTOR)
+            return
+        start = self._catalog * SECTOR
+        catalog = self._media.read_at(start, SECTOR)
         if len(catalog) < 64 or catalog[30:32] != b"\x55\xaa":
-            return set()
-        found = {_PLATFORMS.get(catalog[1], "")} if catalog[32] == 0x88 else set()
+            return
+        if catalog[32] == _BOOTABLE:
+            yield catalog[1], start + 32
         at = 64
         while at + 32 <= len(catalog) and catalog[at] in (0x90, 0x91):
             header, platform, entries = struct.unpack_from("<BBH", catalog, at)
-            if any(catalog[at + 32 * n] == 0x88 for n in range(1, entries + 1) if at + 32 * n < len(catalog)):
-                found.add(_PLATFORMS.get(platform, ""))
+            for place in range(at + 32, min(at + 32 * (entries + 1), len(catalog) - 31), 32):
+                if catalog[place] == _BOOTABLE:
+                    yield platform, start + place
             at += 32 * (entries + 1)
             if header == 0x91:
                 break
-        return found - {""}
 
     @cached_property
     def _root(self) -> Entry:
@@ -139,6 +149,10 @@ class Iso:
         if entry is None or entry.is_folder:
             return None
         return self._media.read_at(entry.sector * SECTOR, min(entry.size, limit))
+
+    def place(self, path: str) -> int | None:
+        entry = self._find(path)
+        return None if entry is None or entry.is_folder else entry.sector * SECTOR
 
     def _find(self, path: str) -> Entry | None:
         entry = self._root
@@ -241,6 +255,11 @@ class Udf:
             return None
         with self._image.open_file_from_iso(udf_path=real) as file:
             return bytes(file.read(limit))
+
+    def place(self, path: str) -> int | None:
+        real = self._real(path)
+        inode = self._image.get_record(udf_path=real).inode if real and self.size(path) else None
+        return None if inode is None else int(inode.fp_offset)
 
     def _real(self, path: str) -> str | None:
         """The path with the letter case that the medium has."""
