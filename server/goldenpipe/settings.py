@@ -49,7 +49,7 @@ class ClusterSettings:
     windows_openssh_url: str | None = None
     """Win32-OpenSSH as .zip or .msi, for guests that reach no Windows Update; None: the capability of Windows."""
     windows_openssh_checksum: str | None = None
-    """`sha256:` and the digest of that file."""
+    """`sha256:` and the digest of that file; None: it is not checked."""
     ssh_port: Annotated[int, Field(ge=1, le=65535)] = 22
     """TCP port of the guest's SSH server, where the VMI does not name one itself."""
     pending_timeout_seconds: Seconds = 900

@@ -56,7 +56,7 @@ if (-not (Get-Service -Name sshd -ErrorAction SilentlyContinue)) {
             catch { if ($try -ge 10) { throw }; Start-Sleep -Seconds 6 }
         }
         $found = (Get-FileHash -LiteralPath $file -Algorithm SHA256).Hash
-        if ("sha256:$found" -ne $given.openssh_checksum) { throw "the checksum of $($given.openssh_url) is sha256:$($found.ToLower())" }
+        if ($given.openssh_checksum -and "sha256:$found" -ne $given.openssh_checksum) { throw "the checksum of $($given.openssh_url) is sha256:$($found.ToLower())" }
         if ($file -like '*.msi') { Start-Installer 'msiexec.exe' "/i ""$file"" /qn /norestart" }
         else {
             Expand-Archive -Force -LiteralPath $file -DestinationPath "$state\openssh"

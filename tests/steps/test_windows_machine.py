@@ -55,7 +55,7 @@ async def test_a_first_logon_that_fails_ends_the_install_in_its_own_words(
     vmi = await cluster.make_vmi("Running", ssh_port=windows.port)
     await cluster.make_console(vmi, "goldenpipe: failed: the first logon: the OpenSSH capability cannot be had\r\n")
     assert await step.ended() == 20
-    assert step.message.startswith("the first logon: the OpenSSH capability cannot be had")
+    assert step.message.startswith("setting up Windows failed in the guest: the first logon: the OpenSSH capability")
     assert "first-logon.log" in step.extra["hint"]
 
 

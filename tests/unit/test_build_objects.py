@@ -13,6 +13,7 @@ from goldenpipe_kube import Object
 from support.samples import sample_objects
 
 INSTALL = "steps/install_os.yaml"
+WINDOWS = "steps/install_windows.yaml"
 IMMEDIATE = "cdi.kubevirt.io/storage.bind.immediate.requested"
 SIDECAR = "sidecar.istio.io/inject"
 Given = dict[str, Any]
@@ -39,7 +40,7 @@ def found(kind: str, given: Given) -> list[Object]:
 
 def made(kind: str, **given: Any) -> Object:
     """The one of this kind for the sample request that asks for everything; of an ISO, what its build goes on with."""
-    return [obj for path, obj in objects(given) if obj["kind"] == kind and path != INSTALL][-1]
+    return [obj for path, obj in objects(given) if obj["kind"] == kind and path not in (INSTALL, WINDOWS)][-1]
 
 
 def installing(kind: str, **given: Any) -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from goldenpipe_steps.kit.installing import LOOK, Heard
 
@@ -34,7 +35,9 @@ def mark_of(line: str) -> Heard | None:
 def hear_setup(line: str, *, patience: float = NO_SETUP_SECONDS) -> Heard | None:
     """What a line means while Windows is installed."""
     if mark := mark_of(line):
-        return mark
+        return (
+            replace(mark, failure=f"setting up Windows failed in the guest: {mark.failure}") if mark.failure else mark
+        )
     for text, words in _FIRMWARE:
         if text.search(line):
             return Heard(failure=f"Windows Setup did not start: {words}", hint=_PREPARE, settle=patience)
