@@ -448,6 +448,5 @@ async def test_a_build_whose_secrets_were_deleted_says_so(rest: Rest, overlay: O
     gate.open()
     status = await rest.end("win")
     assert status["status"] == "failed"
-    assert status["error"]["message"] == (
-        f"the Secret {name} with the request's passwords and keys was deleted while the build ran; create the image again"
-    )
+    words = "with the request's passwords and keys was deleted while the build ran; create the image again"
+    assert status["error"]["message"] == f"the Secret {name} {words}"
