@@ -28,6 +28,8 @@ run  | mtools             | mcopy                              | fills its EFI p
 run  | xorriso            | xorriso                            | remasters installer ISOs so that they install unattended
 user | uidmap             | newuidmap                          | lets mmdebstrap give files their owners without being root
 test | openssh-server     | sshd                               | the step programs are tested against a real SSH server
+test | genisoimage        | genisoimage                        | writes media with UDF, as Windows' are
+test | wimtools           | wimlib-imagex                      | writes the catalogue of their install.wim
 test | libxml2-utils      | xmllint                            | reads the answer files that are XML
 iso  | isolinux           | /usr/lib/ISOLINUX/isolinux.bin     | boots the tests' ISOs by BIOS
 iso  | syslinux-common    | /usr/lib/syslinux/modules/bios/ldlinux.c32 | the same

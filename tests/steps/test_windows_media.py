@@ -143,7 +143,7 @@ async def test_the_steps_look_inside_and_prepare_the_volume_in_its_place(
     assert iso.is_file()
 
 
-@pytest.mark.guest
+@pytest.mark.iso
 @pytest.mark.skipif(bool(missing_to_boot()), reason=f"needs {', '.join(missing_to_boot())}")
 async def test_uefi_starts_the_loader_that_waits_for_nobody_once_the_medium_is_prepared(tmp_path: Path) -> None:
     iso = make(tmp_path, WindowsMedium(loaders=talking_loaders(tmp_path)))

@@ -14,8 +14,9 @@ import asyncssh
 from goldenpipe_steps.kit.errors import Permanent, StepError
 from goldenpipe_steps.kit.inputs import Address
 from goldenpipe_steps.kit.log import Log, some
+from goldenpipe_steps.kit.session import RETRIES, Session
 from goldenpipe_steps.kit.shell import STATE, quote
-from goldenpipe_steps.kit.ssh import GuestLost, Login, connect, read_login
+from goldenpipe_steps.kit.ssh import GuestLost, read_login
 
 BECOME_ROOT = (
     'if [ "$(id -u)" = 0 ]; then exec sh {arguments}; '
@@ -39,7 +40,6 @@ exit 0
 """
 """One round trip and next to no processes: under emulation each costs."""
 _NOISE = re.compile(rb"^(sudo: unable to resolve host|doas: .*hostname).*\n?", re.MULTILINE)
-RETRIES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +74,8 @@ class Answer:
         return " / ".join(lines[-3:])
 
 
-class Guest:
+class Guest(Session[Facts]):
     """A logged-in guest; scripts given to `sh` must bear to run twice, for a lost connection tells nothing."""
-
-    def __init__(self, login: Login, log: Log, connection: asyncssh.SSHClientConnection, facts: Facts) -> None:
-        self._login = login
-        self.log = log
-        self._connection = connection
-        self.facts = facts
 
     async def sh(self, script: str, *, check: str = "") -> Answer:
         """Run shell text as root; with `check` (what was being done) a failure becomes a sentence."""
@@ -107,29 +101,6 @@ class Guest:
         except (OSError, asyncssh.Error) as error:
             raise _lost(error) from error
 
-    def is_done(self, key: str) -> bool:
-        return key in self.facts.done
-
-    async def reconnect(self, limit_seconds: float = 120.0) -> None:
-        """Make the connection anew; afterwards `facts.boot` tells whether the guest is still the same boot."""
-        self.log.say("The SSH connection to the guest was lost; connecting again.")
-        self.close()
-        before = self.facts.boot
-        self._connection, self.facts = await _enter(self._login, limit_seconds)
-        rebooted = self.facts.boot != before
-        self.log.say("The guest has rebooted and is back." if rebooted else "Connected again.")
-
-    async def wait_for_reboot(self, limit_seconds: float) -> None:
-        """Return once the guest, on its way down, is up again."""
-        before = self.facts.boot
-        while self.facts.boot == before:
-            with contextlib.suppress(OSError, asyncssh.Error):
-                await self._connection.wait_closed()
-            await self.reconnect(limit_seconds)
-
-    def close(self) -> None:
-        self._connection.abort()
-
 
 @contextlib.asynccontextmanager
 async def open_guest(
@@ -137,26 +108,14 @@ async def open_guest(
 ) -> AsyncIterator[Guest]:
     """Log in, look around, and hang up at the end."""
     login = read_login(address, folder, first_boot=first_boot)
-    connection, facts = await _enter(login, connect_seconds)
-    guest = Guest(login, log, connection, facts)
+    guest = Guest(login, log, _look_around)
+    await guest.enter(connect_seconds)
+    facts = guest.facts
     log.say(f"Guest: {facts.title}, kernel {facts.kernel}, {facts.manager or 'no package manager known'}")
     try:
         yield guest
     finally:
         guest.close()
-
-
-async def _enter(login: Login, limit_seconds: float) -> tuple[asyncssh.SSHClientConnection, Facts]:
-    retries = RETRIES
-    while True:
-        connection = await connect(login, limit_seconds)
-        try:
-            return connection, await _look_around(connection)
-        except BaseException as error:
-            connection.abort()
-            if not isinstance(error, GuestLost) or not retries:
-                raise
-            retries -= 1
 
 
 async def run_as_root(connection: asyncssh.SSHClientConnection, script: str) -> Answer:

@@ -13,9 +13,10 @@ from typing import Any
 import asyncssh
 
 from goldenpipe_steps.kit.errors import Permanent, StepError
-from goldenpipe_steps.kit.guest import RETRIES, Answer
+from goldenpipe_steps.kit.guest import Answer
 from goldenpipe_steps.kit.inputs import Address
-from goldenpipe_steps.kit.ssh import GuestLost, Login, connect, read_login
+from goldenpipe_steps.kit.session import RETRIES, Session
+from goldenpipe_steps.kit.ssh import GuestLost, read_login
 from goldenpipe_steps.kit.step import CONNECT_SECONDS, Step
 from goldenpipe_steps.kit.windows.powershell import RECORD, RUN, STATE, program, sftp_path
 
@@ -36,12 +37,8 @@ class Facts:
         return self.caption.removeprefix("Microsoft ") or "an unknown Windows"
 
 
-class Guest:
+class Guest(Session[Facts]):
     """A logged-in guest; files given to `run` must bear to run twice, for a lost connection tells nothing."""
-
-    def __init__(self, login: Login, step: Step, connection: asyncssh.SSHClientConnection, facts: Facts) -> None:
-        self._login, self._step, self._connection = login, step, connection
-        self.facts = facts
 
     async def run(self, name: str, given: Mapping[str, Any] | None = None, *, check: str = "") -> Answer:
         """Run one of the kit's PowerShell files; with `check` (what was being done) a failure becomes a sentence."""
@@ -65,18 +62,6 @@ class Guest:
         async with _started(self._connection, program(name, given)) as process:
             yield process
 
-    def is_done(self, key: str) -> bool:
-        return key in self.facts.done
-
-    async def reconnect(self, limit_seconds: float = 120.0) -> None:
-        """Make the connection anew; afterwards `facts.boot` tells whether the guest is still the same boot."""
-        self._step.say("The SSH connection to the guest was lost; connecting again.")
-        self.close()
-        before = self.facts.boot
-        self._connection, self.facts = await _enter(self._login, limit_seconds)
-        rebooted = self.facts.boot != before
-        self._step.say("The guest has rebooted and is back." if rebooted else "Connected again.")
-
     async def reboot(self, limit_seconds: float) -> None:
         """Restart the guest, once however often this is tried, and wait until it is back."""
         before = self.facts.boot
@@ -85,17 +70,6 @@ class Guest:
             if answer.code:
                 raise failure("restarting the guest", answer)
         await self.wait_for_reboot(limit_seconds, before)
-
-    async def wait_for_reboot(self, limit_seconds: float, before: str = "") -> None:
-        """Return once the guest, on its way down, is up again."""
-        before = before or self.facts.boot
-        while self.facts.boot == before:
-            with contextlib.suppress(OSError, asyncssh.Error):
-                await self._connection.wait_closed()
-            await self.reconnect(limit_seconds)
-
-    def close(self) -> None:
-        self._connection.abort()
 
 
 @contextlib.asynccontextmanager
@@ -108,26 +82,13 @@ async def open_guest(
         message = "this step works in the guest, but its input document names none"
         raise Permanent(message, hint="Put it after install_windows in the pipeline.")
     login = read_login(where, step.ssh_folder, first_boot=first_boot)
-    connection, facts = await _enter(login, connect_seconds)
-    guest = Guest(login, step, connection, facts)
-    step.say(f"Guest: {facts.title}, version {facts.version}")
+    guest = Guest(login, step.log, _look_around)
+    await guest.enter(connect_seconds)
+    step.say(f"Guest: {guest.facts.title}, version {guest.facts.version}")
     try:
         yield guest
     finally:
         guest.close()
-
-
-async def _enter(login: Login, limit_seconds: float) -> tuple[asyncssh.SSHClientConnection, Facts]:
-    retries = RETRIES
-    while True:
-        connection = await connect(login, limit_seconds)
-        try:
-            return connection, await _look_around(connection)
-        except BaseException as error:
-            connection.abort()
-            if not isinstance(error, GuestLost) or not retries:
-                raise
-            retries -= 1
 
 
 async def _look_around(connection: asyncssh.SSHClientConnection) -> Facts:
