@@ -19,6 +19,9 @@ EVERYTHING = ClusterSettings(
     instancetype="u1.medium",
     immediate_binding=False,
     network="networks/images",
+    windows_drivers="quay.io/kubevirt/virtio-container-disk:v1.9.0",
+    windows_preference="windows.2k22.virtio",
+    windows_tpm=True,
     node_selector={"kubernetes.io/arch": "amd64"},
     tolerations=[{"key": "images", "operator": "Exists", "effect": "NoSchedule"}],
 )
