@@ -1,7 +1,8 @@
 """`make bench-cluster`: many builds of eight steps that do nothing, on a real control plane.
 
 What is measured is the service alone, a process of its own: its processor time and memory, and how long it takes from a
-step's end to the next step's Job. Pods end at once, so nothing but the control plane and the service is waited for.
+step's end to the next step's Job. Pods end at once, so nothing but the control plane and the service is waited for. The
+service has the token of its own Role.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ from stopwatch import Stopwatch, percentile
 
 from goldenpipe_kube import Kube, Object
 from support.controlplane import ControlPlane, Programs, definitions, missing_definitions, missing_programs
+from support.controlplane.installation import SERVICE, install, token_kubeconfig
 
 STEPS = 8
+_NAMESPACE = "goldenpipe-bench"
 _POSTS_AT_ONCE = 4
 _LOOK_SECONDS = 1.0
 _LOOKS = 5
 """Memory is noted this many times over the builds."""
 _STALLED_SECONDS = 120.0
 _CONTROLLER_REQUESTS = 100
-"""A second. Their own limit is 20, and a Job takes seven; without any they and the API server fill two cores."""
+"""A second. Their own limit is 20, and a Job takes five; without any they and the API server fill two cores."""
 
 
 def main() -> int:
@@ -60,10 +63,13 @@ async def measure(folder: Path, *, builds: int, in_flight: int, qps: int) -> Obj
     options = (f"--kube-api-qps={qps}", f"--kube-api-burst={qps}", "--concurrent-job-syncs=20")
     plane = ControlPlane(Programs.find(), folder / "plane", definitions=definitions(), controller_options=options)
     with plane:
-        async with await Kube.connect(plane.kubeconfig) as kube:
+        await asyncio.to_thread(install, plane, _NAMESPACE)
+        admin = plane.admin_kubeconfig(folder / "kubeconfig-admin", _NAMESPACE)
+        own = token_kubeconfig(plane, folder / "kubeconfig", _NAMESPACE, SERVICE)
+        async with await Kube.connect(admin) as kube:
             stopwatch = Stopwatch(kube)
             async with _guarded(stopwatch), EndingPods(kube, folder, stopwatch.ended).running():
-                options = ("--kubeconfig", str(plane.kubeconfig), "--max-builds", str(in_flight))
+                options = ("--kubeconfig", str(own), "--max-builds", str(in_flight))
                 with served(folder, *options) as service:
                     async with aiohttp.ClientSession(service.address) as session:
                         return await Run(service, session, stopwatch, builds).figures()
