@@ -15,7 +15,7 @@ from goldenpipe.templating.bundle import Bundle
 from support.markdown import ROOT
 
 _BASE = "localhost/goldenpipe-test-base"
-_LARGEST = {"server": 310, "steps": 280}
+_LARGEST = {"server": 310, "steps": 275}
 """Megabytes, of which the base takes 190."""
 _ASK_A_CLUSTER = """
 import asyncio, http.server, json, pathlib, threading
