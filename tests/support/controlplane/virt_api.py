@@ -1,4 +1,4 @@
-"""start and stop of virtual machines as an aggregated API server, as KubeVirt's virt-api is one.
+"""start, stop and screenshots of virtual machines as an aggregated API server, as KubeVirt's virt-api is one.
 
 For VirtualMachines of `runStrategy: Manual`, the only one that builds use.
 """
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from goldenpipe_kube import Kube, Object
@@ -82,11 +83,15 @@ class _VirtApi:
         machine = f"/apis/{_GROUP_VERSION}/namespaces/{self._kube.namespace}/virtualmachines/{{name}}"
         app.router.add_put(f"{machine}/start", self._start)
         app.router.add_put(f"{machine}/stop", self._stop)
+        instance = machine.replace("virtualmachines", "virtualmachineinstances")
+        app.router.add_get(f"{instance}/vnc/screenshot", self._screenshot)
         return app
 
     async def _discover(self, _: web.Request) -> web.Response:
         entry = {"singularName": "", "namespaced": True, "kind": "VirtualMachine", "verbs": ["update"]}
         entries = [{"name": f"virtualmachines/{action}", **entry} for action in ("start", "stop")]
+        screen = {"kind": "VirtualMachineInstance", "verbs": ["get"]}
+        entries.append({**entry, "name": "virtualmachineinstances/vnc", **screen})
         document = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": _GROUP_VERSION, "resources": entries}
         return web.json_response(document)
 
@@ -104,6 +109,16 @@ class _VirtApi:
         if instance is None or _phase(instance) in _FINAL:
             return _refused(name, "VM is not running")
         return await self._ask(name, [_stop_request(instance)])
+
+    async def _screenshot(self, request: web.Request) -> web.Response:
+        """As the node agent takes it of the screen that it runs."""
+        name = request.match_info["name"]
+        instance = await self._kube.get("VirtualMachineInstance", name)
+        status = (await self._kube.get("Node", instance["status"]["nodeName"]))["status"]
+        address, port = status["addresses"][0]["address"], status["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+        url = f"https://{address}:{port}/screenshots/{self._kube.namespace}/{name}"
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=False) as answer:
+            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
 
     async def _ask(self, name: str, requests: list[Any]) -> web.Response:
         machine = await self._kube.get("VirtualMachine", name)
