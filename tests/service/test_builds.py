@@ -84,12 +84,14 @@ async def test_kubectl_tells_the_story_of_a_build_by_its_images_name(
         overlay.step(name, f"echo the story of {name}; echo and its end")
     await rest.create("a")
     await rest.end("a")
-    command = ["logs", "-l", "goldenpipe.io/image=a", "--tail=-1"]
+    # kubectl asks the Pods in no order of its own; their names begin with the build and the number of the step
+    command = ["logs", "-l", "goldenpipe.io/image=a", "--tail=-1", "--prefix"]
     process = await asyncio.create_subprocess_exec(
         "kubectl", f"--kubeconfig={cluster.admin}", *command, stdout=asyncio.subprocess.PIPE
     )
     out, _ = await process.communicate()
-    assert out.decode().splitlines() == [
+    lines = sorted((line.split(maxsplit=1) for line in out.decode().splitlines()), key=lambda parts: parts[0])
+    assert [words for _, words in lines] == [
         line for name in ("one", "two", "three") for line in (f"the story of {name}", "and its end")
     ]
 
