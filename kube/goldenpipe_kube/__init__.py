@@ -6,7 +6,7 @@ fields newer than itself.
 """
 
 from goldenpipe_kube.client import Kube
-from goldenpipe_kube.errors import Conflict, Forbidden, Gone, Invalid, KubeError, NotFound, Unreachable
+from goldenpipe_kube.errors import Conflict, Fenced, Forbidden, Gone, Invalid, KubeError, NotFound, Unreachable
 from goldenpipe_kube.kinds import KINDS, Kind, Object
 from goldenpipe_kube.schema import schema_faults
 from goldenpipe_kube.watching import Event, Listed
@@ -15,6 +15,7 @@ __all__ = [
     "KINDS",
     "Conflict",
     "Event",
+    "Fenced",
     "Forbidden",
     "Gone",
     "Invalid",

@@ -19,7 +19,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from pydantic_core import from_json
 
-from goldenpipe_kube.errors import Conflict, KubeError, NotFound, Unreachable, from_answer
+from goldenpipe_kube.errors import Conflict, Fenced, KubeError, NotFound, Unreachable, from_answer
 from goldenpipe_kube.kinds import KINDS, Items, Kind, Object
 from goldenpipe_kube.watching import SILENCE_SECONDS, WATCH_SECONDS, Event, Listed, list_then_watch
 
@@ -32,9 +32,10 @@ _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 class Kube:
     """A connection to one Kubernetes API and one namespace of it."""
 
-    def __init__(self, api: ApiClient, namespace: str) -> None:
+    def __init__(self, api: ApiClient, namespace: str, remaining: Callable[[], float] | None = None) -> None:
         self._api = api
         self.namespace = namespace
+        self._remaining = remaining
 
     @classmethod
     async def connect(cls, kubeconfig: str | Path | None = None, *, namespace: str | None = None) -> Self:
@@ -54,6 +55,11 @@ class Kube:
         # aiohttp would ask the environment for a proxy, and .netrc for a password, in a thread, for every request
         settings.client_session_kwargs = {"trust_env": False}
         return cls(ApiClient(settings), namespace or found)
+
+    def fenced(self, remaining: Callable[[], float]) -> Kube:
+        """The same connection, for one that may write only for as many seconds as this says at each moment: after that
+        no write is sent, and none is waited for longer."""
+        return Kube(self._api, self.namespace, remaining)
 
     async def close(self) -> None:
         await self._api.close()
@@ -225,6 +231,10 @@ class Kube:
             auth_settings=["BearerToken"],
         )
         method, url, headers, _, _ = request
+        if method != "GET" and self._remaining is not None:
+            seconds = min(seconds or REQUEST_SECONDS, self._remaining())
+            if seconds <= 0:
+                raise Fenced
         limit = aiohttp.ClientTimeout(total=seconds, sock_connect=10, sock_read=silence)
         try:
             answer = await self._api.call_api(method, url, headers, body, _request_timeout=limit)

@@ -45,6 +45,13 @@ class Unreachable(KubeError):
         super().__init__(0, "Unreachable", message)
 
 
+class Fenced(KubeError):
+    """The request was not sent: its sender is no longer the one who may write."""
+
+    def __init__(self) -> None:
+        super().__init__(0, "Fenced", "another service may own the work by now, so this one does not write any more")
+
+
 _CLASSES: dict[int, type[KubeError]] = {
     400: Invalid,
     401: Forbidden,

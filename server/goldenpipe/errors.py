@@ -65,3 +65,10 @@ class Unavailable(PublicError):
     """The service cannot do this now."""
 
     status = 503
+
+
+class NoLeader(Unavailable):
+    """No service owns the work at this moment: one is taking over; ask again in a few seconds."""
+
+    retry_after = 2
+    """Seconds."""

@@ -192,11 +192,7 @@ class Images:
     async def check_health(self) -> None:
         """Return if store and cluster can be reached; `Unavailable` with the reason if not."""
         await self._store.check()
-        try:
-            await self._kube.healthy()
-        except KubeError as error:
-            message = f"the cluster cannot be reached: {error.message}"
-            raise Unavailable(message) from error
+        await check_cluster(self._kube)
 
     def _found_vm(self, name: str) -> Object:
         vm = self._seen.get("VirtualMachine", name)
@@ -210,6 +206,15 @@ class Images:
 
     def _status(self, vm: Object) -> str:
         return vm_status(vm, self._seen.get("VirtualMachineInstance", _name(vm)))
+
+
+async def check_cluster(kube: Kube) -> None:
+    """Return if the cluster can be reached; `Unavailable` with the reason if not."""
+    try:
+        await kube.healthy()
+    except KubeError as error:
+        message = f"the cluster cannot be reached: {error.message}"
+        raise Unavailable(message) from error
 
 
 def _name(obj: Object) -> str:

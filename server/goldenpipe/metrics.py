@@ -35,6 +35,7 @@ class Metrics:
         self._active_vms = Gauge("goldenpipe_active_vms", "Build VMs that run now", registry=self._registry)
         self._queue = Gauge("goldenpipe_queue_depth", "Builds that wait for a slot", registry=self._registry)
         self._running = Gauge("goldenpipe_running_builds", "Builds that run now", registry=self._registry)
+        self._leader = Gauge("goldenpipe_leader", "Whether this service owns the work", registry=self._registry)
         self._storage = Gauge("goldenpipe_storage_bytes", "Bytes used by ready images", registry=self._registry)
 
     def build_ended(self, os_type: str, state: BuildState) -> None:
@@ -47,10 +48,11 @@ class Metrics:
     def request_ended(self, method: str, route: str, code: int, seconds: float) -> None:
         self._api.labels(method, route, str(code)).observe(seconds)
 
-    def text(self, *, active_vms: int, queued: int, running: int, storage_bytes: int) -> bytes:
+    def text(self, *, active_vms: int, queued: int, running: int, storage_bytes: int, leads: bool) -> bytes:
         """Everything in the Prometheus text format, with gauges as they are at this moment."""
         self._active_vms.set(active_vms)
         self._queue.set(queued)
         self._running.set(running)
         self._storage.set(storage_bytes)
+        self._leader.set(leads)
         return generate_latest(self._registry)

@@ -94,6 +94,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     """Where the REST API listens; port 0 takes a free one."""
+    advertise: tuple[str, int] | None = None
+    """Host and port at which the other replicas reach this one; None: where it listens."""
     templates: tuple[Path, ...] = ()
     """Folders laid over the built-in templates, the last one on top."""
     kubeconfig: Path | None = None

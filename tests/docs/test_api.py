@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from goldenpipe import errors
 from goldenpipe.api.app import make_app
 from goldenpipe.api.images import LIST_PARAMETERS
-from goldenpipe.images import Images
+from goldenpipe.api.role import Role
 from goldenpipe.metrics import Metrics
 from goldenpipe.model.request import Customizations, ImageRequest, RequestContext, User, WindowsSetup, parse_request
 from goldenpipe.model.status import ImageStatus, StepStatus
@@ -27,7 +27,7 @@ EXAMPLES: dict[str, Any] = {block.note.strip(): json.loads(block.text) for block
 
 
 def test_every_route_has_a_section_and_no_other() -> None:
-    routes = make_app(cast("Images", None), Metrics()).router.routes()
+    routes = make_app(cast("Role", None), Metrics()).router.routes()
     served = {f"{route.method} {route.resource.canonical}" for route in routes if route.resource}
     served -= {f"HEAD {line.partition(' ')[2]}" for line in served}
     assert set(re.findall(r"^### `(.+)`$", TEXT, re.MULTILINE)) == served
@@ -66,7 +66,7 @@ def test_every_field_parameter_status_and_word_is_explained() -> None:
 
 
 def test_every_metric_is_named() -> None:
-    gauges = Metrics().text(active_vms=0, queued=0, running=0, storage_bytes=0).decode()
+    gauges = Metrics().text(active_vms=0, queued=0, running=0, storage_bytes=0, leads=True).decode()
     for family in text_string_to_metric_families(gauges):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         assert f"`{name}`" in TEXT

@@ -4,51 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from goldenpipe_kube import Kube
 from support.rest import Rest
+from support.served import Served, kill
 from support.templates import Overlay
 
 STEPS = ("one", "two", "three")
-
-
-class Served:
-    """The service as a process of its own, as users start it."""
-
-    def __init__(self, data_dir: Path, overlay: Overlay) -> None:
-        self._arguments = ["serve", "--listen", "127.0.0.1:0", "--local", "--data-dir", str(data_dir)]
-        self._arguments += ["--templates", str(overlay.templates)]
-        self._log = data_dir.with_suffix(".log")
-
-    @asynccontextmanager
-    async def start(self) -> AsyncIterator[tuple[Rest, asyncio.subprocess.Process]]:
-        with self._log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "goldenpipe", *self._arguments, stdout=asyncio.subprocess.PIPE, stderr=log
-            )
-        try:
-            async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-                yield Rest(await self._address(process), session), process
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-            await process.communicate()
-
-    async def _address(self, process: asyncio.subprocess.Process) -> str:
-        assert process.stdout is not None
-        async for line in process.stdout:
-            if found := re.search(rb"listens on (http://\S+)", line):
-                return found[1].decode()
-        raise AssertionError(self._log.read_text())
 
 
 async def changes_then_kill(rest: Rest, process: asyncio.subprocess.Process, count: int) -> None:
@@ -60,8 +26,7 @@ async def changes_then_kill(rest: Rest, process: asyncio.subprocess.Process, cou
             if seen > count:
                 break
     finally:
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        await kill(process)
 
 
 @pytest.mark.parametrize("moment", [0, 2, 5])
@@ -94,8 +59,7 @@ async def test_a_log_is_whole_although_the_service_was_killed_in_its_middle(tmp_
         await rest.create("a")
         async with rest.session.get(f"{rest.address}/api/v1/images/a/steps/one/logs?follow=true") as answer:
             assert await answer.content.readline() == b"before\n"
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        await kill(process)
     await asyncio.to_thread(gate.open)
     async with served.start() as (rest, _):
         assert (await rest.end("a"))["status"] == "ready"
@@ -115,8 +79,7 @@ async def test_a_deletion_goes_on_after_kill_9(tmp_path: Path) -> None:
         async with rest.session.get(f"{rest.address}/api/v1/images/a/steps/one/logs?follow=true") as answer:
             assert await answer.content.readline() == b"started\n"
         await rest.call("DELETE", "/api/v1/images/a")
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
+        await kill(process)
     async with served.start() as (rest, _):
         _ = [status async for status in rest.statuses("a")]
         assert (await rest.call("GET", "/api/v1/images/a"))[0] == 404
@@ -127,7 +90,7 @@ async def test_a_deletion_goes_on_after_kill_9(tmp_path: Path) -> None:
 async def test_two_services_on_one_data_folder_are_refused_with_the_others_pid(tmp_path: Path) -> None:
     served = Served(tmp_path / "data", Overlay(tmp_path / "overlay"))
     async with served.start() as (_, first):
-        arguments = [sys.executable, "-m", "goldenpipe", *served._arguments]
+        arguments = [sys.executable, "-m", "goldenpipe", *served.arguments]
         second = await asyncio.create_subprocess_exec(
             *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )

@@ -203,7 +203,7 @@ def existing_metrics() -> set[str]:
     metrics = Metrics()
     metrics.build_ended("linux", BuildState.FAILED)
     metrics.request_ended("GET", "/metrics", 200, 0.1)
-    text = metrics.text(active_vms=0, queued=0, running=0, storage_bytes=0).decode()
+    text = metrics.text(active_vms=0, queued=0, running=0, storage_bytes=0, leads=True).decode()
     return set(re.findall(r"^(goldenpipe_\w+)", text, re.MULTILINE)) | {
         f"{name}_{part}"
         for name in re.findall(r"^# TYPE (\w+) histogram$", text, re.MULTILINE)

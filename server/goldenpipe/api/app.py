@@ -8,20 +8,21 @@ from aiohttp import web
 
 from goldenpipe.api import images
 from goldenpipe.api.documents import moment
-from goldenpipe.api.keys import IMAGES, METRICS
+from goldenpipe.api.forwarding import led
+from goldenpipe.api.keys import IMAGES, METRICS, ROLE
 from goldenpipe.api.middleware import errors, latency
+from goldenpipe.api.role import Role
 from goldenpipe.errors import Unavailable
-from goldenpipe.images import Images
 from goldenpipe.metrics import Metrics
 from goldenpipe.model.quantities import format_bytes
 
 LARGEST_BODY = 1024 * 1024
 
 
-def make_app(use_cases: Images, metrics: Metrics) -> web.Application:
-    """The REST API over these use cases."""
-    app = web.Application(middlewares=[latency, errors], client_max_size=LARGEST_BODY)
-    app[IMAGES] = use_cases
+def make_app(role: Role, metrics: Metrics) -> web.Application:
+    """The REST API of a service in this role."""
+    app = web.Application(middlewares=[latency, errors, led], client_max_size=LARGEST_BODY)
+    app[ROLE] = role
     app[METRICS] = metrics
     image = "/api/v1/images/{name}"
     app.add_routes(
@@ -46,29 +47,31 @@ def make_app(use_cases: Images, metrics: Metrics) -> web.Application:
 
 
 async def health(request: web.Request) -> web.Response:
+    role = request.app[ROLE]
+    headers = {"X-GoldenPipe-Role": role.name}
     try:
-        await request.app[IMAGES].check_health()
+        await role.check_health()
     except Unavailable as error:
-        return web.json_response({"status": "unhealthy", "error": str(error)}, status=503)
-    return web.json_response({"status": "healthy"})
+        return web.json_response({"status": "unhealthy", "error": str(error)}, status=503, headers=headers)
+    return web.json_response({"status": "healthy"}, headers=headers)
 
 
 async def vms(request: web.Request) -> web.Response:
-    found = request.app[IMAGES].vms()
+    found = request[IMAGES].vms()
     return web.json_response({"vms": found, "count": len(found)})
 
 
 async def vm(request: web.Request) -> web.Response:
-    return web.json_response(request.app[IMAGES].vm(request.match_info["name"]))
+    return web.json_response(request[IMAGES].vm(request.match_info["name"]))
 
 
 async def delete_vm(request: web.Request) -> web.Response:
-    await request.app[IMAGES].delete_vm(request.match_info["name"])
+    await request[IMAGES].delete_vm(request.match_info["name"])
     return web.json_response({"message": "VM deletion started"})
 
 
 async def metrics_document(request: web.Request) -> web.Response:
-    use_cases = request.app[IMAGES]
+    use_cases = request[IMAGES]
     totals = await use_cases.totals()
     return web.json_response(
         {
@@ -82,12 +85,17 @@ async def metrics_document(request: web.Request) -> web.Response:
 
 
 async def metrics_text(request: web.Request) -> web.Response:
-    use_cases = request.app[IMAGES]
-    totals = await use_cases.totals()
-    text = request.app[METRICS].text(
-        active_vms=use_cases.active_vms(),
-        queued=totals.queued,
-        running=totals.running,
-        storage_bytes=totals.storage_bytes,
-    )
+    """This service's own figures; what is counted of images is the leader's, so that sums over services are right."""
+    images, metrics = request.app[ROLE].images, request.app[METRICS]
+    if images is None:
+        text = metrics.text(active_vms=0, queued=0, running=0, storage_bytes=0, leads=False)
+    else:
+        totals = await images.totals()
+        text = metrics.text(
+            active_vms=images.active_vms(),
+            queued=totals.queued,
+            running=totals.running,
+            storage_bytes=totals.storage_bytes,
+            leads=True,
+        )
     return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

@@ -30,7 +30,7 @@ LIST_PARAMETERS = {"label", "status", "os_type", "limit", "continue"}
 
 
 async def create(request: web.Request) -> web.Response:
-    build = await request.app[IMAGES].create(await _json(request))
+    build = await request[IMAGES].create(await _json(request))
     return web.json_response(
         {"message": "Golden image creation started", "image": created_document(build)},
         status=202,
@@ -41,7 +41,7 @@ async def create(request: web.Request) -> web.Response:
 async def select(request: web.Request) -> web.Response:
     wanted = parse_filter(request)
     limit = wanted.limit
-    builds = await request.app[IMAGES].select(wanted)
+    builds = await request[IMAGES].select(wanted)
     document: dict[str, Any] = {"images": [summary_document(build) for build in builds], "count": len(builds)}
     if limit is not None and len(builds) == limit:
         document["continue"] = base64.urlsafe_b64encode(builds[-1].name.encode()).decode()
@@ -49,11 +49,11 @@ async def select(request: web.Request) -> web.Response:
 
 
 async def get(request: web.Request) -> web.Response:
-    return web.json_response(image_document(await request.app[IMAGES].get(request.match_info["name"])))
+    return web.json_response(image_document(await request[IMAGES].get(request.match_info["name"])))
 
 
 async def status(request: web.Request) -> web.StreamResponse:
-    images, name = request.app[IMAGES], request.match_info["name"]
+    images, name = request[IMAGES], request.match_info["name"]
     if not _flag(request, "watch"):
         return web.json_response(status_document(await images.get(name)))
     await images.get(name)
@@ -62,13 +62,13 @@ async def status(request: web.Request) -> web.StreamResponse:
 
 
 async def delete(request: web.Request) -> web.Response:
-    await request.app[IMAGES].delete(request.match_info["name"])
+    await request[IMAGES].delete(request.match_info["name"])
     return web.json_response({"message": "Image deletion started"})
 
 
 async def log(request: web.Request) -> web.StreamResponse:
     name, step = request.match_info["name"], request.match_info["step"]
-    chunks = await request.app[IMAGES].log(name, step, follow=_flag(request, "follow"))
+    chunks = await request[IMAGES].log(name, step, follow=_flag(request, "follow"))
     headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"}
     return await _stream(request, web.StreamResponse(headers=headers), chunks)
 
@@ -80,7 +80,7 @@ async def screenshot(request: web.Request) -> web.Response:
 
 async def export(request: web.Request) -> web.StreamResponse:
     name = request.match_info["name"]
-    async with request.app[IMAGES].export(name) as download:
+    async with request[IMAGES].export(name) as download:
         suffix = {"gzip": "raw.gz"}.get(download.format, download.format)
         answer = web.StreamResponse(
             headers={

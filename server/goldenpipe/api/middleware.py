@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from goldenpipe.api.keys import METRICS
-from goldenpipe.errors import PublicError
+from goldenpipe.errors import NoLeader, PublicError
 from goldenpipe_kube import KubeError
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,10 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except PublicError as error:
-        return _answer(error.status, str(error), [{"path": f.path, "message": f.message} for f in error.details])
+        answer = _answer(error.status, str(error), [{"path": f.path, "message": f.message} for f in error.details])
+        if isinstance(error, NoLeader):
+            answer.headers["Retry-After"] = str(error.retry_after)
+        return answer
     except web.HTTPRequestEntityTooLarge:
         return _answer(400, "the body is larger than 1 MiB; keep large files on a server and fetch them in a script")
     except web.HTTPNotFound:

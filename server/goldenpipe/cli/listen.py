@@ -1,4 +1,4 @@
-"""`--listen HOST:PORT`, as `serve` and `doctor` take it."""
+"""`--listen HOST:PORT`, as `serve` and `doctor` take it, and what else is an address."""
 
 from __future__ import annotations
 

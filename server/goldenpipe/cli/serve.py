@@ -8,12 +8,18 @@ from pathlib import Path
 import click
 
 from goldenpipe.cli.app import Options, debug_option
-from goldenpipe.cli.listen import listen_option
+from goldenpipe.cli.listen import Address, listen_option
 from goldenpipe.cli.paths import data_dir as default_data_dir
 
 
 @click.command()
 @listen_option
+@click.option(
+    "--advertise",
+    type=Address(),
+    metavar="HOST:PORT",
+    help="Where other replicas reach this one.  [default: where it listens]",
+)
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -49,6 +55,7 @@ def serve(
     options: Options,
     *,
     listen: tuple[str, int],
+    advertise: tuple[str, int] | None,
     data_dir: Path,
     templates: tuple[Path, ...],
     kubeconfig: Path | None,
@@ -76,6 +83,7 @@ def serve(
     settings = Settings(
         host=listen[0],
         port=listen[1],
+        advertise=advertise,
         data_dir=data_dir.absolute(),
         templates=tuple(folder.absolute() for folder in templates),
         kubeconfig=kubeconfig.absolute() if kubeconfig else None,

@@ -48,12 +48,17 @@ class WorkQueue:
         self._timers.pop(key, None)
         self.add(key)
 
-    async def close(self) -> None:
-        """Let what is being worked on come to its end; start nothing more."""
+    async def close(self, seconds: float | None = None) -> None:
+        """Let what is being worked on come to its end, for so long at most; start nothing more."""
         self._closed = True
         for timer in self._timers.values():
             timer.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        tasks = list(self._running.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, key: str) -> None:
         try:

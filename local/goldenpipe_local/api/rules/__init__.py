@@ -7,6 +7,7 @@ from goldenpipe_local.api.rules.base import Rules, Unknown
 from goldenpipe_local.api.rules.core import (
     ConfigMapRules,
     EventRules,
+    LeaseRules,
     NamespaceRules,
     NodeRules,
     PersistentVolumeClaimRules,
@@ -24,6 +25,7 @@ _RULES: dict[str, Rules] = {
     "datavolumes.cdi.kubevirt.io": DataVolumeRules(),
     "events": EventRules(),
     "jobs.batch": JobRules(),
+    "leases.coordination.k8s.io": LeaseRules(),
     "namespaces": NamespaceRules(),
     "nodes": NodeRules(),
     "persistentvolumeclaims": PersistentVolumeClaimRules(),

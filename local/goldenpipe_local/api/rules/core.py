@@ -170,3 +170,16 @@ class EventRules(Rules):
         namespace = about.get("namespace") or "default"
         if namespace != obj["metadata"].get("namespace"):
             yield invalid_value("involvedObject.namespace", namespace, "does not match event.namespace")
+
+
+class LeaseRules(Rules):
+    """A lease lasts for some time, and has changed hands some times or never."""
+
+    def check(self, obj: Object) -> Iterator[Fault]:
+        spec = obj.get("spec") or {}
+        for field, least, words in (
+            ("leaseDurationSeconds", 1, "must be greater than 0"),
+            ("leaseTransitions", 0, "must be greater than or equal to 0"),
+        ):
+            if spec.get(field) is not None and spec[field] < least:
+                yield invalid_value(f"spec.{field}", spec[field], words)
