@@ -21,6 +21,7 @@ RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("kubevirt.io", "virtualmachineinstances", ("delete", "get", "list", "watch")),
     ("subresources.kubevirt.io", "virtualmachineinstances/vnc", ("get",)),
     ("export.kubevirt.io", "virtualmachineexports", ("create", "delete", "list", "watch")),
+    ("coordination.k8s.io", "leases", ("create", "get", "list", "update", "watch")),
 )
 """API group, resource, verbs: what the service does. Steps have accounts of their own."""
 LOCAL_CLUSTER = "+goldenpipe"
