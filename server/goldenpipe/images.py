@@ -18,6 +18,8 @@ from goldenpipe.cluster.seen import Seen
 from goldenpipe.cluster.vms import vm_document, vm_status
 from goldenpipe.engine.engine import Engine
 from goldenpipe.engine.logs import Logs
+from goldenpipe.engine.record import size_fault
+from goldenpipe.engine.records import Records
 from goldenpipe.engine.screenshots import Screenshots
 from goldenpipe.errors import Fault, ImageNotFound, InvalidRequest, NotReady, Unavailable
 from goldenpipe.model.base_image import Base, base_by_name
@@ -42,6 +44,7 @@ class ImagesParts:
     kube: Kube
     seen: Seen
     engine: Engine
+    records: Records
     logs: Logs
     screenshots: Screenshots
     changes: Changes
@@ -74,9 +77,12 @@ class Images:
         except TemplateError as error:
             message = f"a template is wrong: {error}; run `goldenpipe lint` and correct it"
             raise Unavailable(message) from error
+        if fault := await asyncio.to_thread(size_fault, request.model_dump(), bundle):
+            raise InvalidRequest.of([fault])
         build = await self._store.create(request, plan, bundle, created_at=created_at)
         if context.secrets:
             await self._keep_secrets(build, context.secrets)
+        await self._record(build, bundle)
         await self._parts.engine.admit()
         return await self._store.get(build.id) or build
 
@@ -97,6 +103,18 @@ class Images:
             self._parts.engine.touch(build.id)
             message = f"the cluster could not keep the request's passwords and keys: {error}"
             raise Unavailable(message) from error
+
+    async def _record(self, build: Build, bundle: Bundle) -> None:
+        """The caller is told of the build only when it would outlive the store. What cannot be recorded goes again."""
+        try:
+            await self._parts.records.keep(build, bundle)
+        except KubeError as error:
+            await self._store.mark_absent(build.name)
+            self._parts.engine.touch(build.id)
+            message = f"the build cannot be recorded in the cluster: {error.message}"
+            raise Unavailable(message) from error
+        if await self._store.get(build.id) is None:  # deleted in the meantime
+            await self._parts.records.remove(build.id)
 
     async def get(self, name: str) -> Build:
         build = await self._store.by_name(name)
@@ -127,7 +145,10 @@ class Images:
         if build is None:
             message = f"there is no image named {name!r}"
             raise ImageNotFound(message)
-        self._parts.engine.touch(build.id)
+        try:
+            await self._parts.records.mark_absent(build)
+        finally:
+            self._parts.engine.touch(build.id)
 
     async def log(self, name: str, step: str, *, follow: bool) -> AsyncIterator[bytes]:
         """A step's log; with `follow` until the step has ended."""

@@ -1,38 +1,26 @@
-"""The service as a whole: REST at all times, and while it leads, all that works. Closes in reverse."""
+"""The service as a whole: REST at all times, and its part in the election of the one that works."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
 
 from goldenpipe.api.app import make_app
 from goldenpipe.api.role import Role
-from goldenpipe.changes import Changes
 from goldenpipe.cluster.election import Election
 from goldenpipe.cluster.lease import Candidate
-from goldenpipe.cluster.seen import WATCHED, Object, Seen
-from goldenpipe.cluster.watcher import watch_kind
-from goldenpipe.engine.engine import Engine, Parts
-from goldenpipe.engine.logs import Logs
-from goldenpipe.engine.objects import Objects
-from goldenpipe.engine.progress import ProgressNotes
-from goldenpipe.engine.screenshots import Screenshots
-from goldenpipe.images import Images, ImagesParts
+from goldenpipe.duty import Duty, cancel
 from goldenpipe.metrics import Metrics
 from goldenpipe.settings import Settings
-from goldenpipe.store import Store, own_folder
+from goldenpipe.store import own_folder
 from goldenpipe.tasks import guard
-from goldenpipe.templating.bundle import Bundle
 from goldenpipe_kube import Kube
 
 
@@ -50,122 +38,84 @@ async def running(settings: Settings, *, kubeconfig: Path | None) -> AsyncIterat
 
     When the block is entered, it is known whether this service leads.
     """
-    identity = f"{socket.gethostname()}_{uuid4()}"
+    host = socket.gethostname()
+    identity = f"{host}_{uuid4()}"
     async with AsyncExitStack() as stack:
-        predecessor = stack.enter_context(own_folder(settings.data_dir, identity))
+        before = stack.enter_context(own_folder(settings.data_dir, identity))
+        # of another host it may still run, on a volume that was taken from it by force
+        predecessor = before if before and before.rpartition("_")[0] == host else None
         kube = await stack.enter_async_context(await Kube.connect(kubeconfig, namespace=settings.namespace))
-        metrics, leading = Metrics(), Leading()
-        role = Role(kube=kube, leader=lambda: leading.elsewhere)
-        stack.push_async_callback(leading.close)
+        metrics, role = Metrics(), Role(kube=kube)
+        part = Part(role)
+        stack.push_async_callback(part.close)
         address = await _listen(stack, make_app(role, metrics), settings)
-        me = Candidate(identity=identity, predecessor=predecessor, address=_advertised(settings, address))
-        election = Election(kube, me)
-        fenced = kube.fenced(election.remaining)
-        await leading.start(election, role, partial(_on_duty, settings, fenced, metrics, election.remaining))
+        election = Election(kube, Candidate(identity, predecessor, _advertised(settings, address)))
+        role.elsewhere = lambda: election.leader
+        await part.take(election, Duty(settings, kube.fenced(election.remaining), metrics, election.remaining))
         yield Service(address=address, kubeconfig=kubeconfig)
 
 
-Duty = Callable[[int], "contextlib.AbstractAsyncContextManager[Images]"]
-"""All that works, opened for the term of this number."""
+class Part:
+    """This service's part in the election.
 
+    When it loses because the cluster's API is away, it still tells what it knows, until it leads again or another does.
+    """
 
-class Leading:
-    """The election as a task, and what this service does when it wins."""
-
-    def __init__(self) -> None:
-        self._election: Election | None = None
+    def __init__(self, role: Role) -> None:
+        self._role = role
+        self._known = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._duty: Duty | None = None
 
-    @property
-    def elsewhere(self) -> str | None:
-        return self._election.leader if self._election else None
-
-    async def start(self, election: Election, role: Role, duty: Duty) -> None:
-        """Take part; return as soon as it is known whether this service leads, and raise what kept it from that."""
-        known = asyncio.Event()
+    async def take(self, election: Election, duty: Duty) -> None:
+        """Begin; return as soon as it is known whether this service leads, and raise what kept it from leading."""
 
         async def work(term: int) -> None:
-            async with duty(term) as images:
-                role.images = images
-                known.set()
-                try:
-                    await asyncio.get_running_loop().create_future()
-                finally:
-                    role.images = None
+            await self._lead(duty, term)
 
-        self._election = election
-        first = asyncio.create_task(election.run(work, known.set), name="election")
-        waiting = asyncio.create_task(known.wait())
+        async def stand_by() -> None:
+            if election.leader is not None:
+                self._role.images = None
+                await duty.end()
+            self._known.set()
+
+        self._duty = duty
+        running = asyncio.create_task(election.run(work, stand_by), name="election")
+        waiting = asyncio.create_task(self._known.wait())
+        self._task = guard(_outcome(running, waiting), "election")
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            self._task.cancel()
+            running.result()
+
+    async def _lead(self, duty: Duty, term: int) -> None:
         try:
-            await asyncio.wait({first, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            first.cancel()
-            raise
+            self._role.images = None
+            self._role.images = await duty.begin(term)
+            self._role.leads = True
+            self._known.set()
+            await asyncio.get_running_loop().create_future()
         finally:
-            waiting.cancel()
-        if first.done():
-            first.result()
-        self._task = guard(_outcome(first), "election")
+            self._role.leads = False
+            await duty.stop()
 
     async def close(self) -> None:
         if self._task is not None:
-            await _cancel(self._task)
+            await cancel(self._task)
+        if self._duty is not None:
+            await self._duty.end()
 
 
-@asynccontextmanager
-async def _on_duty(
-    settings: Settings, kube: Kube, metrics: Metrics, remaining: Callable[[], float], term: int
-) -> AsyncIterator[Images]:
-    """Open the parts in order; on leaving, what is being worked on may end as long as the term lasts."""
-    del term
-    async with AsyncExitStack() as stack:
-        changes = Changes()
-        store = Store(settings.data_dir / "goldenpipe.sqlite", on_change=changes.ring)
-        await stack.enter_async_context(store)
-        seen = Seen(runs=store.runs)
-        stack.callback(changes.ring)  # those who watch find the store closed
-        notes = ProgressNotes(store)
-        logs = Logs(settings.data_dir / "logs", kube, notes.note)
-        stack.push_async_callback(logs.close)
-        screenshots = Screenshots(settings.data_dir / "screenshots", kube, seen)
-        parts = Parts(
-            store=store,
-            kube=kube,
-            seen=seen,
-            objects=Objects(kube, seen, store, settings.cluster),
-            logs=logs,
-            screenshots=screenshots,
-            metrics=metrics,
-            max_builds=settings.max_builds,
-        )
-        engine = Engine(parts)
-        stack.push_async_callback(lambda: engine.queue.close(max(0.0, remaining())))
-        images = Images(
-            ImagesParts(
-                store=store,
-                kube=kube,
-                seen=seen,
-                engine=engine,
-                logs=logs,
-                screenshots=screenshots,
-                changes=changes,
-                settings=settings.cluster,
-                file_urls=settings.local,
-                read_bundle=partial(Bundle.read, settings.templates),
-            )
-        )
-
-        def on_object(obj: Object) -> None:
-            if obj["kind"] == "Pod":
-                logs.see(obj)
-            changes.ring()
-
-        for kind in WATCHED:
-            watch = watch_kind(kube, kind, seen, on_build=engine.touch, on_object=on_object)
-            stack.push_async_callback(_cancel, guard(watch, f"watch {kind}"))
-        stack.push_async_callback(_cancel, guard(notes.write(), "progress"))
-        stack.push_async_callback(_cancel, asyncio.create_task(engine.start(), name="engine"))
-        yield images
+async def _outcome(running: asyncio.Task[None], waiting: asyncio.Task[bool]) -> None:
+    """Cancelled together; before it is known who leads, the end of the election is for others to tell."""
+    try:
+        await waiting
+        await running
+    except asyncio.CancelledError:
+        waiting.cancel()
+        if not running.done():
+            await cancel(running)
+        raise
 
 
 async def _listen(stack: AsyncExitStack, app: web.Application, settings: Settings) -> str:
@@ -182,13 +132,3 @@ def _advertised(settings: Settings, address: str) -> str:
 
 def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-async def _outcome(task: asyncio.Task[Any]) -> None:
-    await task
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

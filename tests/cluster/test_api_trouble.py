@@ -49,7 +49,7 @@ async def nothing_ran_twice_and_nothing_is_left(overlay: Overlay, admin: Kube) -
     assert overlay.ran() == ["one", "two", "three"]
     assert len(await admin.list("Job", labels="goldenpipe.io/image=a")) == 3
     assert len(await admin.list("Pod", labels="goldenpipe.io/image=a")) == 3
-    assert await admin.list("Secret", labels="goldenpipe.io/image=a") == []
+    assert await admin.list("Secret", labels="goldenpipe.io/image=a,!goldenpipe.io/record") == []
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
@@ -63,10 +63,10 @@ async def test_a_build_goes_on_when_the_api_server_is_back(
         await asyncio.to_thread(gate.open)  # the step ends while nobody can tell
         status, body = await rest.call("GET", "/api/v1/health")
         assert (status, "cluster" in body["error"]) == (503, True)
-        # what the service knows by itself it still tells, and it takes orders
+        # what the service knows by itself it still tells; orders that the cluster cannot keep it does not take
         assert (await rest.get(f"{IMAGES}/a"))["status"] == "creating"
-        await rest.create("b")
-        await rest.call("DELETE", f"{IMAGES}/b")
+        document = {"name": "b", "os_type": "linux", "base_iso_url": "https://images.example/base.qcow2"}
+        assert (await rest.call("POST", IMAGES, json=document))[0] == 503
     assert (await rest.end("a", seconds=SECONDS))["status"] == "ready"
     await nothing_ran_twice_and_nothing_is_left(overlay, admin)
 
@@ -89,7 +89,7 @@ async def test_a_build_goes_on_when_its_watches_are_too_old(
             await passing.hold()
             await asyncio.to_thread(gate.open)
             async with asyncio.timeout(30):
-                await passing.until_held(6)
+                await passing.until_held(7)
                 await ended(admin, "one")
             real.compact()
             with apiserver_gone(real, killed=True):  # its memory of what happened goes too

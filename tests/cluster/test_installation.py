@@ -20,7 +20,7 @@ def kubectl(plane: ControlPlane, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("folder", ["manifests", "manifests/overlays/ingress"])
+@pytest.mark.parametrize("folder", ["manifests", "manifests/overlays/ingress", "manifests/overlays/standby"])
 def test_the_installation_is_accepted_whole(control_plane: ControlPlane, folder: str) -> None:
     path = str(ROOT / folder)
     done = kubectl(control_plane, "apply", "--dry-run=server", "--validate=strict", "-k", path)

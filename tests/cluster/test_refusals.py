@@ -35,7 +35,7 @@ def a_restricted_pod() -> Object:
 
 async def only_jobs_are_left(admin: Kube) -> None:
     for kind in ("VirtualMachine", "DataVolume", "PersistentVolumeClaim", "DataSource", "Secret"):
-        assert await admin.list(kind, labels=OURS) == [], kind
+        assert await admin.list(kind, labels=f"{OURS},!goldenpipe.io/record") == [], kind
 
 
 async def nothing_is_left(admin: Kube) -> None:
@@ -114,13 +114,36 @@ async def test_a_quota_that_is_free_again_soon_only_delays_a_build(
     assert overlay.ran() == ["one"]
 
 
-@pytest.mark.parametrize("what", ["count__jobs_batch", "count__secrets"])
+async def test_a_build_that_a_quota_does_not_let_the_cluster_remember_is_refused_with_that_reason(
+    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane
+) -> None:
+    overlay.step("one")
+    document = {"name": "a", "os_type": "linux", "base_iso_url": "https://images.example/base.qcow2"}
+    async with quota(real, admin.namespace, count__secrets="0"):
+        status, body = await rest.call("POST", IMAGES, json=document)
+        assert status == 503
+        assert "cannot be recorded in the cluster: " in body["error"]
+        assert "exceeded quota: tight" in body["error"]
+        _ = [status async for status in rest.statuses("a")]
+        assert (await rest.get(IMAGES))["count"] == 0
+        assert await admin.list("ConfigMap", labels=OURS) == []
+    await rest.create("a")
+    assert (await rest.end("a"))["status"] == "ready"
+
+
+@pytest.mark.parametrize(("what", "limit"), [("count__jobs_batch", "0"), ("count__secrets", "1")])
 async def test_a_quota_that_stays_exceeded_fails_the_build_with_that_reason(
-    rest: Rest, overlay: Overlay, admin: Kube, real: ControlPlane, what: str, monkeypatch: pytest.MonkeyPatch
+    rest: Rest,
+    overlay: Overlay,
+    admin: Kube,
+    real: ControlPlane,
+    what: str,
+    limit: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engine, "REFUSED_SECONDS", 3.0)
     overlay.step("one", manifests=["ssh-keys.yaml"], needs_vm=True)
-    async with quota(real, admin.namespace, **{what: "0"}):
+    async with quota(real, admin.namespace, **{what: limit}):
         await rest.create("a")
         assert "exceeded quota: tight" in await failed(rest)
         assert overlay.ran() == []

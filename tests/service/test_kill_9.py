@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ IMAGES = "/api/v1/images"
 GONE = (aiohttp.ClientError, ConnectionError)
 """What a caller sees of a service that dies."""
 STRIDE = 3
-"""On a real control plane a build takes seconds: every third write is enough there."""
+"""On a real control plane a build takes seconds: every third write is enough there, and where the store is lost."""
+
+
+LOST = pytest.mark.parametrize("lost", [False, True], ids=["", "and its store is lost"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +51,18 @@ class Lives:
         if (await rest.call("GET", f"{IMAGES}/{name}"))[0] == 404:
             await rest.create(name, base_iso_url=self.disk.as_uri(), storage_size="1Mi")
 
+    def lose_store(self) -> None:
+        for path in self.settings.data_dir.glob("goldenpipe.sqlite*"):
+            path.unlink()
+        shutil.rmtree(self.settings.data_dir / "logs", ignore_errors=True)
+
     async def left(self, name: str) -> set[str]:
         kinds = ("Job", "Pod", "Secret", "DataVolume", "PersistentVolumeClaim", "VirtualMachine", "DataSource")
-        found = [await self.kube.list(kind, labels=f"goldenpipe.io/image={name}") for kind in kinds]
-        return {kind for kind, objects in zip(kinds, found, strict=True) if objects}
+        labels = f"goldenpipe.io/image={name}"
+        found = {kind: await self.kube.list(kind, labels=f"{labels},!goldenpipe.io/record") for kind in kinds}
+        found["record"] = await self.kube.list("Secret", labels=f"{labels},goldenpipe.io/record")
+        found["record"] += await self.kube.list("ConfigMap", labels=labels)
+        return {kind for kind, objects in found.items() if objects}
 
 
 @pytest.fixture
@@ -66,14 +78,14 @@ Act = Callable[[Rest, str], Awaitable[object]]
 
 
 async def die_at_every_write(
-    lives: Lives, real: ControlPlane | None, *, prepare: Act | None = None, act: Act, check: Act
+    lives: Lives, real: ControlPlane | None, lost: bool, *, prepare: Act | None = None, act: Act, check: Act
 ) -> set[str]:
     """Let the service die after each write that `act` leads to, and `act` be done again by one that lives.
 
-    Returns what was written last before each death.
+    With `lost` its store and its logs are gone with it. Returns what was written last before each death.
     """
     deaths: set[str] = set()
-    for number in count(0, STRIDE if real else 1):
+    for number in count(0, STRIDE if real or lost else 1):
         name = f"image-{number}"
         lives.overlay.runs.unlink(missing_ok=True)
         async with lives.serve() as (rest, service):
@@ -87,6 +99,8 @@ async def die_at_every_write(
                 return deaths
             await service.death()
             deaths.add(service.last_write)
+        if lost:
+            lives.lose_store()
         async with lives.serve() as (rest, _):
             await act(rest, name)
             await check(rest, name)
@@ -104,8 +118,9 @@ def two_steps(overlay: Overlay, second: str = "true") -> None:
     overlay.step("one", "echo '[ 50%] Half of it'", needs_vm=True, manifests=manifests).step("two", second)
 
 
+@LOST
 async def test_a_build_succeeds_after_kill_9_at_any_write_and_no_step_runs_twice(
-    lives: Lives, real: ControlPlane | None
+    lives: Lives, real: ControlPlane | None, lost: bool
 ) -> None:
     two_steps(lives.overlay)
 
@@ -117,17 +132,19 @@ async def test_a_build_succeeds_after_kill_9_at_any_write_and_no_step_runs_twice
         status = await rest.get(f"{IMAGES}/{name}/status")
         assert status["status"] == "ready", status
         assert lives.overlay.ran() == ["one", "two"]
-        assert await lives.left(name) == {"Job", "Pod", "DataVolume", "PersistentVolumeClaim"}
+        assert await lives.left(name) == {"Job", "Pod", "DataVolume", "PersistentVolumeClaim", "record"}
         assert len(await lives.kube.list("Job", labels=f"goldenpipe.io/image={name}")) == 2
 
-    deaths = await die_at_every_write(lives, real, act=build, check=check)
-    if not real:
+    deaths = await die_at_every_write(lives, real, lost, act=build, check=check)
+    if not real and not lost:
         stored = {"create", "admit", "start_step", "note_object", "note_job", "complete_step", "enter", "end"}
-        assert stored | {"POST jobs", "POST secrets", "POST datavolumes", "DELETE secrets"} <= deaths
+        assert stored | {"POST configmaps", "PATCH configmaps", "note_recorded"} <= deaths
+        assert {"POST jobs", "POST secrets", "POST datavolumes", "DELETE secrets"} <= deaths
 
 
+@LOST
 async def test_a_build_fails_with_its_reason_after_kill_9_at_any_write_and_leaves_nothing(
-    lives: Lives, real: ControlPlane | None
+    lives: Lives, real: ControlPlane | None, lost: bool
 ) -> None:
     two_steps(lives.overlay, "echo 'no such package' > $GOLDENPIPE_TERMINATION_LOG; exit 20")
 
@@ -140,15 +157,16 @@ async def test_a_build_fails_with_its_reason_after_kill_9_at_any_write_and_leave
         assert status["status"] == "failed", status
         assert (status["error"]["step"], status["error"]["message"]) == ("two", "no such package")
         assert lives.overlay.ran() == ["one", "two"]
-        assert await lives.left(name) == {"Job", "Pod"}
+        assert await lives.left(name) == {"Job", "Pod", "record"}
 
-    deaths = await die_at_every_write(lives, real, act=build, check=check)
-    if not real:
+    deaths = await die_at_every_write(lives, real, lost, act=build, check=check)
+    if not real and not lost:
         assert {"fail", "end", "DELETE secrets", "DELETE datavolumes"} <= deaths
 
 
+@LOST
 async def test_an_image_is_deleted_whole_after_kill_9_at_any_write_of_its_deletion(
-    lives: Lives, real: ControlPlane | None
+    lives: Lives, real: ControlPlane | None, lost: bool
 ) -> None:
     two_steps(lives.overlay, "echo at work; exec sleep 600")
 
@@ -165,6 +183,6 @@ async def test_an_image_is_deleted_whole_after_kill_9_at_any_write_of_its_deleti
         assert await lives.left(name) == set()
         assert not list((lives.settings.data_dir / "logs").rglob("*.log*"))
 
-    deaths = await die_at_every_write(lives, real, prepare=at_work, act=delete, check=check)
-    if not real:
+    deaths = await die_at_every_write(lives, real, lost, prepare=at_work, act=delete, check=check)
+    if not real and not lost:
         assert {"mark_absent", "forget", "DELETE jobs", "DELETE secrets", "DELETE datavolumes"} <= deaths

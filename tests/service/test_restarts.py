@@ -46,7 +46,7 @@ async def test_a_build_goes_on_after_kill_9_and_no_step_runs_twice(tmp_path: Pat
             assert (await rest.call("GET", "/api/v1/images/a"))[0] == 200
             await rest.text(f"/api/v1/images/a/steps/{name}/logs")
         async with await Kube.connect(tmp_path / "data/cluster/kubeconfig") as kube:
-            assert await kube.list("Secret", labels="goldenpipe.io/image=a") == []
+            assert await kube.list("Secret", labels="goldenpipe.io/image=a,!goldenpipe.io/record") == []
             assert len(await kube.list("Pod", labels="goldenpipe.io/image=a")) == len(STEPS)
 
 

@@ -31,7 +31,7 @@ def overlay(tmp_path: Path) -> Overlay:
 
 @pytest.fixture
 async def kube(cluster: Cluster) -> AsyncIterator[Kube]:
-    async with await Kube.connect(cluster.kubeconfig) as client:
+    async with await Kube.connect(cluster.admin) as client:
         yield client
 
 
@@ -130,18 +130,24 @@ async def test_a_service_that_was_killed_leads_again_at_once(first: Served, over
 async def test_a_leader_that_is_cut_off_stops_before_another_may_lead_and_comes_back(
     tmp_path: Path, cluster: Cluster, kube: Kube, overlay: Overlay
 ) -> None:
-    overlay.step("one")
+    gate = overlay.gate("gate")
+    overlay.step("one", f"echo begun; read _ < {gate}").step("two")
     async with Cable.to(cluster.kubeconfig, tmp_path / "cable") as cable:
         served = Served(tmp_path / "first", overlay, kubeconfig=tmp_path / "cable")
         async with served.start() as (rest, _):
+            await rest.create("a")
+            await rest.log_line("a", "one", "begun")
             cable.cut()
             await until_role(rest, "standby", seconds=STOP_SECONDS)
-            async with rest.session.get(f"{rest.address}{IMAGES}") as answer:
-                assert answer.status == 503
+            # it still tells what it knows, but takes no orders
+            assert (await rest.get(f"{IMAGES}/a"))["status"] == "creating"
+            async with rest.session.delete(f"{rest.address}{IMAGES}/a") as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+            await asyncio.to_thread(gate.open)
             cable.mend()
             await until_role(rest, "leader", seconds=TAKEOVER_SECONDS)
-            await rest.create("a")
             assert (await rest.end("a"))["status"] == "ready"
+            assert overlay.ran() == ["one", "two"]
     assert (await kube.get("Lease", "goldenpipe"))["spec"].get("holderIdentity", "") == ""
 
 

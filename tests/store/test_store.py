@@ -216,3 +216,10 @@ asyncio.run(main())
             return {build.name for build in await store.select(Filter())}
 
     assert {f"image-{number}" for number in acknowledged} <= asyncio.run(names())
+
+
+async def test_who_still_asks_when_the_store_has_closed_is_told_so(tmp_path: Path) -> None:
+    async with Store(tmp_path / "store.sqlite") as store:
+        pass
+    with pytest.raises(StoreError, match="is closed"):
+        await store.by_name("a")

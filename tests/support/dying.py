@@ -106,8 +106,8 @@ class _Fate:
         self._lock = threading.Lock()
 
     def wrote(self, what: str) -> None:
-        if what == "note_progress":
-            return  # comes in its own time, which would move the numbers of the others
+        if what in ("note_progress", "PUT leases"):
+            return  # come in their own time, which would move the numbers of the others
         with self._lock:
             if self.left is None:
                 return

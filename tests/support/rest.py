@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -38,12 +41,19 @@ class Rest:
         return body
 
     async def statuses(self, name: str, *, seconds: float = 60) -> AsyncGenerator[Object, None]:
-        """Every status document from now until the image has ended or is gone."""
+        """Every status document from now until the image has ended or is gone; asks again when nobody leads."""
         url = f"{self.address}/api/v1/images/{name}/status"
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        async with self.session.get(url, params={"watch": "true"}, timeout=timeout) as answer:
-            async for line in answer.content:
-                yield json.loads(line)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            timeout = aiohttp.ClientTimeout(total=left)
+            async with self.session.get(url, params={"watch": "true"}, timeout=timeout) as answer:
+                if answer.status != 503:
+                    with contextlib.suppress(aiohttp.ClientPayloadError):
+                        async for line in answer.content:
+                            yield json.loads(line)
+                        return
+            await asyncio.sleep(0.2)
+        raise TimeoutError
 
     async def end(self, name: str, *, seconds: float = 60) -> Object:
         """The last status document."""

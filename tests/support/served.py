@@ -20,10 +20,11 @@ from support.templates import Overlay
 class Served:
     """`goldenpipe serve` on one data folder: with a local cluster of its own, or on that of a kubeconfig."""
 
-    def __init__(self, data_dir: Path, overlay: Overlay, *, kubeconfig: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, overlay: Overlay, *options: str, kubeconfig: Path | None = None) -> None:
         cluster = ["--kubeconfig", str(kubeconfig)] if kubeconfig else ["--local"]
         self.arguments = ["serve", "--listen", "127.0.0.1:0", *cluster, "--data-dir", str(data_dir)]
-        self.arguments += ["--templates", str(overlay.templates)]
+        self.arguments += ["--templates", str(overlay.templates), *options]
+        self.data_dir = data_dir
         self._log = data_dir.with_suffix(".log")
 
     @property
@@ -56,7 +57,9 @@ class Served:
 
 
 async def kill(process: asyncio.subprocess.Process) -> None:
-    process.send_signal(signal.SIGKILL)
+    """The service alone; what it has started goes on. Once more does no harm."""
+    if process.returncode is None:
+        process.send_signal(signal.SIGKILL)
     await process.wait()
 
 

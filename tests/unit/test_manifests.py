@@ -30,7 +30,8 @@ pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl
 
 Object = dict[str, Any]
 BASE, INGRESS, MONITORING = "manifests", "manifests/overlays/ingress", "manifests/overlays/monitoring"
-ALL = pytest.mark.parametrize("folder", [BASE, INGRESS, MONITORING])
+STANDBY = "manifests/overlays/standby"
+ALL = pytest.mark.parametrize("folder", [BASE, INGRESS, MONITORING, STANDBY])
 PROJECT = tomllib.loads(read("pyproject.toml"))["project"]
 STEPS = sorted(
     account
@@ -70,7 +71,8 @@ def test_kubernetes_knows_every_field(folder: str) -> None:
 def test_all_is_in_one_namespace_and_an_overlay_holds_the_base(folder: str) -> None:
     homeless = [obj for obj in rendered(folder) if obj["metadata"].get("namespace") != "goldenpipe-system"]
     assert [obj["kind"] for obj in homeless] == ["Namespace"]
-    assert [obj for obj in rendered(BASE) if obj not in rendered(folder)] == []
+    replaced = {"Deployment", "PersistentVolumeClaim"} if folder == STANDBY else set()
+    assert {obj["kind"] for obj in rendered(BASE) if obj not in rendered(folder)} == replaced
 
 
 def test_the_service_has_the_rights_that_doctor_asks_for_and_no_more() -> None:
@@ -95,7 +97,9 @@ def test_only_the_steps_that_boot_the_vm_can_change_anything_and_only_start_it()
 def test_nobody_can_list_secrets_or_change_what_runs() -> None:
     for role in ("goldenpipe", "goldenpipe-step", *STEPS):
         assert {verb for _, resource, verb in rights(role) if resource == "secrets"} <= {"get", "create", "delete"}
-        assert {verb for *_, verb in rights(role)} & {"*", "patch", "escalate", "bind", "impersonate"} == set()
+        assert {verb for *_, verb in rights(role)} & {"*", "escalate", "bind", "impersonate"} == set()
+        changed = {resource for _, resource, verb in rights(role) if verb in ("patch", "update")}
+        assert changed <= {"configmaps", "leases", "virtualmachines/start"}
     assert {obj["kind"] for obj in rendered(BASE)} & {"ClusterRole", "ClusterRoleBinding"} == set()
 
 
@@ -128,6 +132,29 @@ def test_the_pod_is_as_restricted_as_its_namespace_demands() -> None:
 def test_the_old_pod_is_gone_before_the_new_one_opens_the_database() -> None:
     spec = one("Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_two_replicas_share_no_data_and_one_is_always_there() -> None:
+    deployment, budget = one("Deployment", folder=STANDBY)["spec"], one("PodDisruptionBudget", folder=STANDBY)["spec"]
+    assert (deployment["replicas"], deployment["strategy"]["type"]) == (2, "RollingUpdate")
+    assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    (data,) = [volume for volume in deployment["template"]["spec"]["volumes"] if volume["name"] == "data"]
+    assert data.keys() == {"name", "ephemeral"}
+    assert "PersistentVolumeClaim" not in {obj["kind"] for obj in rendered(STANDBY)}
+    assert budget["minAvailable"] == 1
+    assert budget["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+
+
+def test_each_replica_says_where_the_others_reach_it_and_they_may() -> None:
+    (container,) = one("Deployment")["spec"]["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    assert f"--advertise=$(POD_IP):{port['containerPort']}" in container["args"]
+    assert [env["valueFrom"] for env in container["env"] if env["name"] == "POD_IP"] == [
+        {"fieldRef": {"fieldPath": "status.podIP"}}
+    ]
+    policy = one("NetworkPolicy")["spec"]
+    ways = [rule for rule in policy["egress"] if rule.get("to") == [{"podSelector": policy["podSelector"]}]]
+    assert [rule["ports"] for rule in ways] == [[{"port": port["name"], "protocol": "TCP"}]]
 
 
 def test_a_cluster_api_that_is_away_does_not_get_the_service_killed() -> None:

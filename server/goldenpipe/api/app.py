@@ -86,7 +86,8 @@ async def metrics_document(request: web.Request) -> web.Response:
 
 async def metrics_text(request: web.Request) -> web.Response:
     """This service's own figures; what is counted of images is the leader's, so that sums over services are right."""
-    images, metrics = request.app[ROLE].images, request.app[METRICS]
+    role, metrics = request.app[ROLE], request.app[METRICS]
+    images = role.images
     if images is None:
         text = metrics.text(active_vms=0, queued=0, running=0, storage_bytes=0, leads=False)
     else:
@@ -96,6 +97,6 @@ async def metrics_text(request: web.Request) -> web.Response:
             queued=totals.queued,
             running=totals.running,
             storage_bytes=totals.storage_bytes,
-            leads=True,
+            leads=role.leads,
         )
     return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

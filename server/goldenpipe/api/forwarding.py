@@ -18,6 +18,7 @@ OWN = ("/api/v1/health", "/metrics")
 """What every service answers for itself."""
 HANDED_ON = "X-GoldenPipe-Handed-On"
 """Set on a request that was handed on, so that two services never play ball with one."""
+_READS = ("GET", "HEAD")
 _CONNECT_SECONDS = 3.0
 _HOP_BY_HOP = ("connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade")
 
@@ -28,13 +29,14 @@ async def led(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.match_info.http_exception is not None or request.path in OWN:
         return await handler(request)
     role = request.app[ROLE]
-    if role.images is not None:
-        request[IMAGES] = role.images
-        return await handler(request)
-    leader = role.leader()
-    if leader is None or HANDED_ON in request.headers:
+    leader = None if role.leads else role.elsewhere()
+    if leader is not None and HANDED_ON not in request.headers:
+        return await _hand_on(request, leader)
+    # while nobody leads, the one that did last may be asked, but takes no orders
+    if role.images is None or not (role.leads or (leader is None and request.method in _READS)):
         raise NoLeader
-    return await _hand_on(request, leader)
+    request[IMAGES] = role.images
+    return await handler(request)
 
 
 async def _hand_on(request: web.Request, leader: str) -> web.StreamResponse:

@@ -74,7 +74,7 @@ async def log(request: web.Request) -> web.StreamResponse:
 
 
 async def screenshot(request: web.Request) -> web.Response:
-    picture = await request.app[IMAGES].screenshot(request.match_info["name"])
+    picture = await request[IMAGES].screenshot(request.match_info["name"])
     return web.Response(body=picture, content_type="image/png", headers={"Cache-Control": "no-store"})
 
 

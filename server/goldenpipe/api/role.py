@@ -14,14 +14,15 @@ class Role:
     """Changes while the service runs."""
 
     kube: Kube
-    leader: Callable[[], str | None]
+    elsewhere: Callable[[], str | None] = lambda: None
     """Where the REST API of the leader is, if somebody else leads."""
+    leads: bool = False
     images: Images | None = None
-    """The use cases, while this service leads."""
+    """The use cases; from the moment that this service leads until another one does."""
 
     @property
     def name(self) -> str:
-        return "standby" if self.images is None else "leader"
+        return "leader" if self.leads else "standby"
 
     async def check_health(self) -> None:
         """Return if this service can do its part; `Unavailable` with the reason if not."""

@@ -61,7 +61,7 @@ class Election:
             return 0.0
         return self._renewed_at + self._times.fence - self._clock()
 
-    async def run(self, work: Work, on_standby: Callable[[], None]) -> NoReturn:
+    async def run(self, work: Work, on_standby: Callable[[], Awaitable[None]]) -> NoReturn:
         """Take part for ever. Cancelled, it lets the work come to its end and then gives the Lease back."""
         alarm = asyncio.create_task(self._watch(), name="watch Lease")
         try:
@@ -82,7 +82,7 @@ class Election:
         self._sighting = sighted(self._sighting, lease, self._clock())
         return self._sighting
 
-    async def _win(self, on_standby: Callable[[], None]) -> Object:
+    async def _win(self, on_standby: Callable[[], Awaitable[None]]) -> Object:
         """The Lease, as soon as it is this candidate's."""
         told: str | None = None
         while True:
@@ -98,7 +98,7 @@ class Election:
             if words != told:
                 told = words
                 log.info("standing by: %s", words, extra={"action": "standby"})
-            on_standby()
+            await on_standby()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause()):
                     await self._news.wait()

@@ -33,7 +33,7 @@ class Times:
     """After the last renewal: nothing that it would still write is sent."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Candidate:
     """One process that would lead."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from goldenpipe.engine.cleanup import Cleanup
 from goldenpipe.engine.logs import Logs
 from goldenpipe.engine.objects import KeysLost, NotOurs, Objects
 from goldenpipe.engine.queue import WorkQueue
+from goldenpipe.engine.records import Records
 from goldenpipe.engine.screenshots import Screenshots
 from goldenpipe.engine.starting import LATE_SECONDS, Starting
 from goldenpipe.metrics import Metrics
@@ -54,6 +55,7 @@ class Parts:
     kube: Kube
     seen: Seen
     objects: Objects
+    records: Records
     logs: Logs
     screenshots: Screenshots
     metrics: Metrics
@@ -66,7 +68,7 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self._store, self._kube, self._seen = parts.store, parts.kube, parts.seen
         self._objects, self._logs, self._metrics = parts.objects, parts.logs, parts.metrics
-        self._screenshots = parts.screenshots
+        self._records, self._screenshots = parts.records, parts.screenshots
         self._max_builds = parts.max_builds
         self._cleanup = Cleanup(parts.kube, parts.seen)
         self._bundles: dict[str, Bundle] = {}
@@ -103,6 +105,8 @@ class Engine:
         """One transition; whether to look again at once."""
         if build.target is Target.ABSENT:
             return await self._remove(build)
+        if build.recorded is None and not build.state.ended:
+            await self._records.keep(build, await self._bundle(build.templates))
         match build.state:
             case BuildState.QUEUED:
                 await self.admit()
@@ -158,7 +162,8 @@ class Engine:
             await self._fail(build, step, reason, hint)
             return True
         if step.status is StepStatus.PENDING:
-            await self._store.start_step(build.id, step.position)
+            started_at = await self._store.start_step(build.id, step.position)
+            step = replace(step, status=StepStatus.IN_PROGRESS, started_at=started_at)
         if step.job_uid is None and template.needs_vm and self._objects.is_without_address(build):
             return await self._wait_for_address(build, step)
         job = self._seen.get("Job", step.job)
@@ -202,7 +207,8 @@ class Engine:
         if waited < LATE_SECONDS:
             return ""
         if why := await self._starting.why(job, pods):
-            await self._objects.ensure_job(build, step, bundle)  # its Secret may have been deleted
+            await self._objects.ensure_input(build, step, bundle)  # its Secret may have been deleted
+            await self._objects.ensure_job(build, step, bundle)
         return why
 
     async def _bundle(self, digest: str) -> Bundle:
@@ -282,12 +288,14 @@ class Engine:
     async def _finish(self, build: Build) -> bool:
         if not all(is_complete(job) for _, job in self._done(build)):
             return False
+        await self._records.mark(build, BuildState.FINISHING)
         if left := await self._cleanup.after_success(build):
             self._wait_for(build, left)
             return False
         return await self._end(build, BuildState.SUCCEEDED)
 
     async def _clean_up(self, build: Build) -> bool:
+        await self._records.mark(build, BuildState.FAILING)
         await self._screenshots.keep(build)
         await self._logs.settle(build.id, _SETTLE_SECONDS)
         if left := await self._cleanup.after_failure(build):
@@ -296,6 +304,7 @@ class Engine:
         return await self._end(build, BuildState.FAILED)
 
     async def _end(self, build: Build, state: BuildState) -> bool:
+        await self._records.mark(build, state)
         await self._store.end(build.id, state)
         self._forget(build)
         self._metrics.build_ended(build.os_type, state)
@@ -304,9 +313,11 @@ class Engine:
         return False
 
     async def _remove(self, build: Build) -> bool:
+        await self._records.mark_absent(build, removing=True)
         if left := await self._cleanup.everything(build):
             self._wait_for(build, left)
             return False
+        await self._records.remove(build.id)
         await self._logs.remove(build.id)
         self._screenshots.remove(build.id)
         await self._store.forget(build.id)

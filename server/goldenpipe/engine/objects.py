@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 import asyncssh
@@ -12,6 +13,7 @@ import asyncssh
 from goldenpipe.cluster.labels import BUILD, CACHE, build_labels, label, step_labels
 from goldenpipe.cluster.seen import Seen
 from goldenpipe.cluster.vms import guest_address, guest_port
+from goldenpipe.engine.record import HISTORY, history_of
 from goldenpipe.model.build import Build, Step
 from goldenpipe.planning.context import Guest, Keys, Names, build_context
 from goldenpipe.settings import ClusterSettings
@@ -49,14 +51,14 @@ class Objects:
         return read_step(bundle, step.name)
 
     async def ensure_manifests(self, build: Build, step: Step, bundle: Bundle) -> list[Object]:
-        """The objects that the step's template lists under `manifests`, in order."""
+        """The step's input Secret, then the objects that its template lists under `manifests`, in order."""
         template = read_step(bundle, step.name)
-        if not template.manifests:
-            return []
-        keys = await self._keys(build) if template.needs_vm else None
-        given = await self._secrets(build) if template.needs_vm else {}
+        keys = await self._keys(build) if template.manifests and template.needs_vm else None
+        given = await self._secrets(build) if template.manifests and template.needs_vm else {}
         renderer = Renderer({**self._context(build, step, template, bundle, keys), "secrets": given})
-        return [await self._make(obj, build) for obj in render_manifests(bundle, template, renderer)]
+        wanted = render_manifests(bundle, template, renderer)
+        await self.ensure_input(build, step, bundle, wanted)
+        return [await self._make(obj, build) for obj in wanted]
 
     async def _make(self, obj: Object, build: Build) -> Object:
         if label(obj, CACHE):
@@ -64,22 +66,29 @@ class Objects:
         await self._store.note_object(build.id, obj["kind"], obj["metadata"]["name"])
         return await self._ensure(obj, build)
 
-    async def ensure_job(self, build: Build, step: Step, bundle: Bundle) -> Object:
-        """The step's input Secret, then its Job."""
+    async def ensure_input(self, build: Build, step: Step, bundle: Bundle, wanted: Iterable[Object] = ()) -> None:
+        """The Secret that the step reads.
+
+        It tells a service that has lost its store what came before the step, and which objects are made for it next.
+        """
         template = read_step(bundle, step.name)
         context = self._context(build, step, template, bundle, None)
-        renderer = Renderer(context)
-        labels = step_labels(build.name, build.id, step.name)
-        document = self._input(build, step, context, render_input(template, renderer))
-        secret: Object = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": step.job, "labels": labels},
-            "stringData": {"input.json": json.dumps(document)},
+        document = self._input(build, step, context, render_input(template, Renderer(context)))
+        made = tuple((obj["kind"], obj["metadata"]["name"]) for obj in wanted if not label(obj, CACHE))
+        metadata: Object = {
+            "name": step.job,
+            "labels": step_labels(build.name, build.id, step.name),
+            "annotations": {HISTORY: json.dumps(history_of(build, now=step, about_to_make=made))},
         }
+        data = {"input.json": json.dumps(document)}
+        await self._ensure({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}, build)
+
+    async def ensure_job(self, build: Build, step: Step, bundle: Bundle) -> Object:
+        """The step's Job, when all is there that its Pod needs."""
+        template = read_step(bundle, step.name)
+        renderer = Renderer(self._context(build, step, template, bundle, None))
         if template.needs_vm and await self._kube.find("Secret", _keys_name(build)) is None:
             raise KeysLost(_keys_name(build))
-        await self._ensure(secret, build)
         return await self._ensure(render_job(bundle, template, renderer), build)
 
     @property

@@ -75,6 +75,8 @@ class Build:
     updated_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    recorded: str | None = None
+    """What the build's record in the cluster tells: a state, `absent` or `removing`; None before there is one."""
 
     @property
     def status(self) -> ImageStatus:

@@ -2,6 +2,7 @@
 
 from goldenpipe.store.folder import own_folder
 from goldenpipe.store.store import Store
+from goldenpipe.store.terms import store_of_term
 from goldenpipe.store.writer import StoreError
 
-__all__ = ["Store", "StoreError", "own_folder"]
+__all__ = ["Store", "StoreError", "own_folder", "store_of_term"]

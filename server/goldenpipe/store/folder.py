@@ -15,7 +15,7 @@ from goldenpipe.store.writer import StoreError
 def own_folder(folder: Path, identity: str) -> Iterator[str | None]:
     """Hold the folder while the block lasts, and say who held it last; the lock goes with the process, however it ends.
 
-    Whoever held it last cannot run any more, and nobody needs to wait until it lets go of anything.
+    Whoever held it last on this host cannot run any more, and nobody needs to wait until it lets go of anything.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,12 @@ def m0001_images_builds_steps_events(database: sqlite_utils.Database) -> None:
             database.conn.execute(statement)
 
 
+@_migration
+def m0002_records_and_terms(database: sqlite_utils.Database) -> None:
+    database.conn.execute("ALTER TABLE builds ADD COLUMN recorded TEXT")  # what the record in the cluster tells
+    database.conn.execute("CREATE TABLE terms (term INTEGER NOT NULL)")  # one row: the last term this store led in
+
+
 _FIRST = """
 CREATE TABLE bundles (
     digest TEXT PRIMARY KEY,

@@ -12,6 +12,8 @@ from goldenpipe.model.build import Build, BuildError, Step
 from goldenpipe.model.status import BuildState, StepStatus, Target
 
 Row = Mapping[str, Any]
+_PLAIN = ("id", "name", "os_type", "pipeline", "pvc", "vm", "vm_uid", "size_bytes", "recorded")
+"""Columns of a build that hold the value itself."""
 
 
 def to_text(moment: datetime) -> str:
@@ -44,6 +46,23 @@ def step_from(row: Row) -> Step:
     )
 
 
+def build_row(build: Build) -> dict[str, Any]:
+    return {
+        **{column: getattr(build, column) for column in _PLAIN},
+        "request": json.dumps(build.request),
+        "labels": json.dumps(build.labels),
+        "target": build.target.value,
+        "state": build.state.value,
+        "bundle": build.templates,
+        "facts": json.dumps(build.facts),
+        "error": json.dumps(asdict(build.error)) if build.error else None,
+        "created_at": to_text(build.created_at),
+        "updated_at": to_text(build.updated_at),
+        "started_at": build.started_at and to_text(build.started_at),
+        "ended_at": build.ended_at and to_text(build.ended_at),
+    }
+
+
 def build_from(row: Row, steps: tuple[Step, ...], objects: tuple[tuple[str, str], ...]) -> Build:
     created, updated = datetime.fromisoformat(row["created_at"]), datetime.fromisoformat(row["updated_at"])
     error = json.loads(row["error"]) if row["error"] else None
@@ -69,4 +88,5 @@ def build_from(row: Row, steps: tuple[Step, ...], objects: tuple[tuple[str, str]
         updated_at=updated,
         started_at=_moment(row["started_at"]),
         ended_at=_moment(row["ended_at"]),
+        recorded=row["recorded"],
     )

@@ -18,7 +18,7 @@ from goldenpipe.model.request import ImageRequest
 from goldenpipe.model.status import BuildState, StepStatus, Target
 from goldenpipe.planning.plan import Plan
 from goldenpipe.store.migrations import migrate
-from goldenpipe.store.rows import build_from, step_from, step_row, to_text
+from goldenpipe.store.rows import build_from, build_row, step_from, step_row, to_text
 from goldenpipe.store.writer import Writer
 from goldenpipe.templating.bundle import Bundle
 
@@ -55,6 +55,15 @@ class Totals:
     queued: int
     running: int
     storage_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A build in short."""
+
+    name: str
+    target: Target
+    state: BuildState
 
 
 class Store:
@@ -131,8 +140,7 @@ class Store:
         }
 
         def work(db: sqlite_utils.Database) -> Build:
-            files = json.dumps(dict(bundle.files))
-            db.conn.execute("INSERT OR IGNORE INTO bundles VALUES (?, ?)", [bundle.digest, files])
+            _insert_bundle(db, bundle)
             _insert(db, "builds", row)
             for step in plan.steps:
                 _insert(db, "steps", step_row(plan.build, step))
@@ -232,9 +240,11 @@ class Store:
         """The build has succeeded or failed for good."""
         await self._change(build, lambda db: self._enter(db, build, state, ended=True))
 
-    async def start_step(self, build: str, position: int) -> None:
-        """Of the first step; written before its Job is created."""
-        await self._step(build, position, StepStatus.IN_PROGRESS, started_at=to_text(self._now()))
+    async def start_step(self, build: str, position: int) -> datetime:
+        """Of the first step, before its Job is created; when that was."""
+        now = self._now()
+        await self._step(build, position, StepStatus.IN_PROGRESS, started_at=to_text(now))
+        return now
 
     async def complete_step(self, build: str, position: int, *, message: str, facts: Object) -> None:
         """The step is done, its facts join the build's, and the next step begins."""
@@ -316,6 +326,59 @@ class Store:
 
         await self._change(build, work)
 
+    async def belongs(self, term: int) -> bool:
+        """Whether nobody else can have led since this store did, in the term that it noted or the one before this."""
+
+        def work(db: sqlite_utils.Database) -> bool:
+            row = db.conn.execute("SELECT term FROM terms").fetchone()
+            if row is None:  # made before there were terms, or new
+                return term == 0 or db.conn.execute("SELECT count(*) FROM builds").fetchone()[0] == 0
+            return bool(0 <= term - row[0] <= 1)
+
+        return await self._writer.run(work)
+
+    async def lead(self, term: int) -> None:
+        """From now on this store is the one that knows what happens in this term."""
+
+        def work(db: sqlite_utils.Database) -> None:
+            db.conn.execute("DELETE FROM terms")
+            _insert(db, "terms", {"term": term})
+
+        await self._writer.run(work)
+
+    async def known(self) -> dict[str, Known]:
+        """All builds by id, without what is in them."""
+        query = "SELECT id, name, target, state FROM builds"
+        rows = await self._writer.run(lambda db: list(db.query(query)))
+        return {
+            row["id"]: Known(name=row["name"], target=Target(row["target"]), state=BuildState(row["state"]))
+            for row in rows
+        }
+
+    async def restore(self, build: Build, bundle: Bundle) -> None:
+        """Store a build as the cluster tells it, in the place of its row; `AlreadyExists` if another has its name."""
+
+        def work(db: sqlite_utils.Database) -> None:
+            db.conn.execute("DELETE FROM builds WHERE id = ?", [build.id])
+            _insert_bundle(db, bundle)
+            _insert(db, "builds", build_row(build))
+            for step in build.steps:
+                _insert(db, "steps", step_row(build.id, step))
+            for kind, name in build.objects:
+                _insert(db, "objects", {"build": build.id, "kind": kind, "name": name})
+            _event(db, to_text(self._now()), build.name, build.id, None, "restored", build.status.value)
+
+        try:
+            await self._change(build.id, work)
+        except sqlite3.IntegrityError as error:
+            message = f"an image named {build.name!r} is known already"
+            raise AlreadyExists(message) from error
+
+    async def note_recorded(self, build: str, word: str) -> None:
+        """The build's record in the cluster tells this by now."""
+        query = "UPDATE builds SET recorded = ? WHERE id = ?"
+        await self._change(build, lambda db: db.conn.execute(query, [word, build]))
+
     async def bundle(self, digest: str) -> Bundle:
         """The templates that a build started with."""
         query = "SELECT files FROM bundles WHERE digest = ?"
@@ -373,6 +436,11 @@ class Store:
         name = db.conn.execute("SELECT name FROM builds WHERE id = ?", [build]).fetchone()
         if name:
             _event(db, now, name[0], build, None, state.value, message)
+
+
+def _insert_bundle(db: sqlite_utils.Database, bundle: Bundle) -> None:
+    files = json.dumps(dict(bundle.files))
+    db.conn.execute("INSERT OR IGNORE INTO bundles VALUES (?, ?)", [bundle.digest, files])
 
 
 def _insert(db: sqlite_utils.Database, table: str, row: Object) -> None:

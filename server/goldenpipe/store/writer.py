@@ -31,6 +31,7 @@ class Writer:
         self._path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._database: sqlite_utils.Database | None = None
+        self._closed = False
 
     async def open(self, prepare: Callable[[sqlite_utils.Database], None]) -> None:
         def connect() -> None:
@@ -67,6 +68,7 @@ class Writer:
                 self._database.conn.close()
 
         await self._submit(disconnect)
+        self._closed = True
         self._thread.shutdown()
 
     def _transact(self, work: Callable[[sqlite_utils.Database], Result]) -> Result:
@@ -92,4 +94,7 @@ class Writer:
                 message = f"the store at {self._path} cannot be used: {error}; check the disk's space and permissions"
                 raise StoreError(message) from error
 
+        if self._closed:
+            message = "this service has stopped to lead, and its store is closed; ask again in a few seconds"
+            raise StoreError(message)
         return asyncio.get_running_loop().run_in_executor(self._thread, guarded)

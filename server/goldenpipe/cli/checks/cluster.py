@@ -14,6 +14,7 @@ RIGHTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "pods/log", ("get",)),
     ("", "events", ("list",)),
     ("", "secrets", ("create", "delete", "get")),
+    ("", "configmaps", ("create", "delete", "list", "patch")),
     ("", "persistentvolumeclaims", ("create", "delete", "get", "list", "watch")),
     ("cdi.kubevirt.io", "datavolumes", ("create", "delete", "get", "list", "watch")),
     ("cdi.kubevirt.io", "datasources", ("create", "delete", "get")),
