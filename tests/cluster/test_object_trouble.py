@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -11,6 +12,7 @@ from goldenpipe.service import running
 from goldenpipe.settings import Settings
 from goldenpipe_kube import Kube, Object
 from support.controlplane import Cluster, ControlPlane
+from support.guests import HANG, boot_disk
 from support.rest import Rest
 from support.templates import Overlay
 from support.watching import until
@@ -107,3 +109,27 @@ async def test_a_node_that_is_gone_for_a_minute_holds_a_build_up_and_no_more(
 def is_lost(node: Object) -> bool:
     ready = next(each for each in node["status"]["conditions"] if each["type"] == "Ready")
     return bool(ready["status"] == "Unknown")
+
+
+async def test_cloud_inits_secret_is_made_again_for_the_first_boot_and_not_missed_after_it(
+    rest: Rest, overlay: Overlay, admin: Kube, tmp_path: Path
+) -> None:
+    first, second = overlay.gate("first"), overlay.gate("second")
+    manifests = ["ssh-keys.yaml", "cloud-init.yaml"]
+    overlay.step("hold", f"echo at work; read _ < {first}", needs_vm=True, manifests=manifests)
+    overlay.boot().step("work", f"echo at work; read _ < {second}", needs_vm=True)
+    disk = boot_disk(tmp_path, "up\n", HANG)
+    await rest.create("a", base_iso_url=disk.as_uri(), storage_size="1Mi", memory="128Mi", cpu=1)
+    for step, gate in (("hold", first), ("work", second)):
+        await rest.log_line("a", step, "at work")
+        (secret,) = [
+            name
+            for each in await admin.list("Secret", labels=OURS)
+            if (name := each["metadata"]["name"]).endswith("-cloud-init")
+        ]
+        await admin.delete("Secret", secret)
+        await asyncio.to_thread(gate.open)
+    status = await rest.end("a")
+    assert status["status"] == "ready", status["error"]
+    assert await admin.list("VirtualMachine", labels=OURS) == []
+    assert await admin.list("Secret", labels=OURS) == []
