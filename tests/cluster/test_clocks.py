@@ -75,7 +75,7 @@ async def test_a_service_whose_clock_is_off_builds_and_shows_true_durations(
         assert shown_durations[1] >= 1
     assert overlay.ran() == ["one", "two"]
     assert len(await admin.list("Pod", labels="goldenpipe.io/image=a")) == 2
-    assert await admin.list("Secret", labels="goldenpipe.io/image=a") == []
+    assert await admin.list("Secret", labels="goldenpipe.io/image=a,!goldenpipe.io/record") == []
 
 
 async def test_a_clock_that_is_set_back_while_a_build_runs_neither_stops_it_nor_shows_negative_durations(

@@ -108,7 +108,7 @@ async def test_an_install_that_goes_wrong_ends_with_its_reason(
     assert words in error["message"]
     assert f"the console's last lines: {text.splitlines()[0][:20]}" in error["message"]
     for kind in ("VirtualMachine", "DataVolume", "PersistentVolumeClaim", "Secret"):
-        assert await kube.list(kind, labels="goldenpipe.io/image=a") == [], kind
+        assert await kube.list(kind, labels="goldenpipe.io/image=a,!goldenpipe.io/record") == [], kind
     async with rest.session.get(f"{rest.address}{IMAGES}/a/screenshot") as answer:
         assert answer.status == (404 if then is POWER_OFF else 200)
 
