@@ -14,7 +14,7 @@ import asyncssh
 import pytest
 
 from goldenpipe.service import running
-from goldenpipe.settings import Settings
+from goldenpipe.settings import ClusterSettings, Settings
 from goldenpipe_kube import Kube
 from goldenpipe_local import base_image
 from support.controlplane import Cluster
@@ -58,7 +58,8 @@ def request(base_disk: Path) -> Object:
 
 @pytest.fixture
 async def rest(cluster: Cluster, tmp_path: Path) -> AsyncIterator[tuple[Rest, Kube]]:
-    settings = Settings(data_dir=tmp_path / "data", port=0)
+    # an emulated guest beside other tests boots slowly
+    settings = Settings(data_dir=tmp_path / "data", port=0, cluster=ClusterSettings(ssh_timeout_seconds=600))
     async with (
         running(settings, kubeconfig=cluster.kubeconfig) as service,
         aiohttp.ClientSession() as session,

@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +70,8 @@ async def prepare(source: Path, folder: Path, recipe: Recipe, *, answers: str, w
     async with _locked(folder / _LOCK, progress):
         if (folder / PREPARED).exists():
             return False
-        work = folder / _WORK
-        shutil.rmtree(work, ignore_errors=True)  # what a killed attempt left
-        work.mkdir()
+        # of its own: the xorriso of an attempt that was killed may still write into that one's
+        work = Path(tempfile.mkdtemp(prefix=_WORK, dir=folder))
         try:
             with open_local(source) as media:
                 volume, tree = open_tree(media)
@@ -92,7 +92,8 @@ async def prepare(source: Path, folder: Path, recipe: Recipe, *, answers: str, w
         except OSError as error:
             raise _trouble(error, folder) from error
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            for left in folder.glob(f"{_WORK}*"):
+                shutil.rmtree(left, ignore_errors=True)
     return True
 
 
